@@ -1,0 +1,1 @@
+"""Media in, typed samples out: decoding, preprocessing and tokens. Knows no model."""
