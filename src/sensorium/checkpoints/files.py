@@ -1,0 +1,186 @@
+"""Weight files of any kind into named tensors, without ever running code that a file carries."""
+
+import json
+import pickle
+import warnings
+import zipfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from sensorium.checkpoints.rename import CheckpointError, State
+
+# In the order of preference: a format that cannot carry code comes first.
+WEIGHT_FILES = (
+    "model.safetensors.index.json",
+    "model.safetensors",
+    "open_clip_model.safetensors",
+    "pytorch_model.bin.index.json",
+    "pytorch_model.bin",
+    "open_clip_pytorch_model.bin",
+)
+CONFIG_FILES = ("open_clip_config.json", "config.json")
+SUFFIXES = (".safetensors", ".npz", ".pt", ".pth", ".bin")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Checkpoint:
+    """Tensors under the names of their file, and the configuration that lay beside them."""
+
+    path: Path
+    tensors: State
+    config: dict[str, Any] | None = None
+    preprocessor: dict[str, Any] | None = None
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """A JSON object, or a CheckpointError that names the file."""
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise CheckpointError(f"{path} is not JSON: {error}") from None
+    if not isinstance(value, dict):
+        raise CheckpointError(f"{path} holds {type(value).__name__}, not an object")
+    return cast(dict[str, Any], value)
+
+
+def read_checkpoint(path: str | Path) -> Checkpoint:
+    """Read a weight file, or a folder as transformers, timm or open_clip write it.
+
+    Raises CheckpointError where nothing is there, where the file is damaged, or where it is a pickle
+    that holds more than tensors.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise CheckpointError(f"no checkpoint at {path}")
+    file = _weights_in(path) if path.is_dir() else path
+    folder = file.parent
+    config = next((read_json(folder / name) for name in CONFIG_FILES if (folder / name).is_file()), None)
+    preprocessor = folder / "preprocessor_config.json"
+    tensors = dict(_unwrap(_read(file), file))
+    return Checkpoint(
+        path=path,
+        tensors=tensors,
+        config=config,
+        preprocessor=read_json(preprocessor) if preprocessor.is_file() else None,
+    )
+
+
+def write_safetensors(tensors: Mapping[str, Tensor], path: Path) -> None:
+    """Write tensors so that a reader sees either the whole file or none of it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(path.name + ".partial")
+    own = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
+    save_file(own, str(partial), metadata={"format": "pt"})
+    partial.replace(path)
+
+
+def _weights_in(folder: Path) -> Path:
+    for name in WEIGHT_FILES:
+        if (folder / name).is_file():
+            return folder / name
+    found = sorted(p for p in folder.iterdir() if p.suffix in SUFFIXES and p.is_file())
+    if len(found) != 1:
+        what = "no weight file" if not found else "several weight files (" + ", ".join(p.name for p in found) + ")"
+        raise CheckpointError(f"{what} in {folder}; name the file to load, one of {', '.join(SUFFIXES)}")
+    return found[0]
+
+
+def _read(file: Path) -> Mapping[str, object]:
+    """Dispatch on what the file holds: suffixes lie."""
+    if file.name.endswith(".index.json"):
+        return _sharded(file)
+    with file.open("rb") as stream:
+        head = stream.read(10)
+    if head[8:9] == b"{":
+        return _safetensors(file)
+    if head[:2] == b"PK":
+        names = _members(file)
+        if names and all(name.endswith(".npy") for name in names):
+            return _npz(file)
+        if any(name.endswith("/constants.pkl") for name in names):
+            return _torchscript(file)
+        return _pickle(file)
+    if head[:1] == b"\x80":
+        return _pickle(file)
+    raise CheckpointError(f"{file} is no weight file: neither safetensors, .npz nor a torch file")
+
+
+def _members(file: Path) -> list[str]:
+    try:
+        with zipfile.ZipFile(file) as archive:
+            return archive.namelist()
+    except zipfile.BadZipFile:
+        raise CheckpointError(f"{file} is cut short: fetch it again") from None
+
+
+def _sharded(index: Path) -> Mapping[str, object]:
+    parts = cast(dict[str, str], read_json(index).get("weight_map") or {})
+    tensors: dict[str, object] = {}
+    for name in sorted(set(parts.values())):
+        shard = index.parent / name
+        if Path(name).name != name or not shard.is_file():
+            raise CheckpointError(f"{index} names the part {name}, which is not beside it: fetch the folder again")
+        tensors.update(_read(shard))
+    if missing := sorted(set(parts) - set(tensors)):
+        raise CheckpointError(f"{index} promises tensors that its parts do not hold: {', '.join(missing[:8])}")
+    return tensors
+
+
+def _safetensors(file: Path) -> Mapping[str, object]:
+    try:
+        return load_file(str(file))
+    except SafetensorError as error:
+        raise CheckpointError(f"{file} is damaged ({error}): fetch it again") from None
+
+
+def _npz(file: Path) -> Mapping[str, object]:
+    try:
+        with np.load(file, allow_pickle=False) as arrays:
+            return {name: torch.from_numpy(np.array(arrays[name])) for name in arrays.files}
+    except (ValueError, zipfile.BadZipFile, OSError) as error:
+        raise CheckpointError(f"{file} is damaged, or holds Python objects ({error})") from None
+
+
+def _torchscript(file: Path) -> Mapping[str, object]:
+    """OpenAI's archives. TorchScript's reader builds tensors and its own compiled types, never Python objects."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch means to retire TorchScript; the published files stay what they are
+        try:
+            module = torch.jit.load(str(file), map_location="cpu")
+        except RuntimeError as error:
+            raise CheckpointError(f"{file} is a damaged TorchScript archive: {str(error).splitlines()[0]}") from None
+        return dict(module.state_dict())
+
+
+def _pickle(file: Path) -> Mapping[str, object]:
+    try:
+        return torch.load(file, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        reason = str(error).split("Please file an issue", 1)[0].splitlines()[-1].strip()
+        raise CheckpointError(
+            f"{file} holds more than tensors, and loading it would run its code: refused. "
+            f"Ask its authors for safetensors. ({reason})"
+        ) from None
+    except (RuntimeError, EOFError, zipfile.BadZipFile) as error:
+        raise CheckpointError(f"{file} is damaged ({str(error).splitlines()[0]}): fetch it again") from None
+
+
+def _unwrap(value: Mapping[str, object], file: Path) -> Iterator[tuple[str, Tensor]]:
+    """Training scripts wrap the weights: {"state_dict": {"module.x": ...}, "epoch": ...}."""
+    for key in ("state_dict", "model", "model_state_dict"):
+        if isinstance(inner := value.get(key), Mapping):
+            value = cast(Mapping[str, object], inner)
+            break
+    if others := [key for key, tensor in value.items() if not isinstance(tensor, Tensor)]:
+        raise CheckpointError(f"{file} holds entries that are no tensors: {', '.join(map(str, others[:8]))}")
+    wrapped = bool(value) and all(key.startswith("module.") for key in value)
+    for key, tensor in value.items():
+        yield key.removeprefix("module.") if wrapped else key, cast(Tensor, tensor)

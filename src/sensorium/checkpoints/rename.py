@@ -1,0 +1,150 @@
+"""Other people's checkpoints, as tables that read both ways.
+
+A row says (their name, our name, what happens to the tensor). `*` stands for one part of a name and is
+carried across. Every key of theirs must match exactly one row, and every tensor of ours must be filled:
+silent partial loading is this field's worst bug.
+"""
+
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from sensorium.data.errors import SensoriumError
+
+State = dict[str, Tensor]
+
+
+class CheckpointError(SensoriumError):
+    """A checkpoint does not fit the model: the message names the tensors."""
+
+
+@dataclass(frozen=True)
+class Change:
+    """What turns their tensor into ours (a list of several where one is cut up), and back."""
+
+    ours: Callable[[Tensor], Sequence[Tensor]]
+    theirs: Callable[[Sequence[Tensor]], Tensor]
+
+
+def one_to_one(ours: Callable[[Tensor], Tensor], theirs: Callable[[Tensor], Tensor]) -> Change:
+    """A change of one tensor into one."""
+    return Change(lambda t: [ours(t)], lambda ts: theirs(ts[0]))
+
+
+SAME = one_to_one(lambda t: t, lambda t: t)
+TRANSPOSE = one_to_one(lambda t: t.T, lambda t: t.T)
+DROP_AXIS = one_to_one(lambda t: t[0], lambda t: t[None])  # theirs has a leading axis of one
+ADD_AXIS = one_to_one(lambda t: t[None], lambda t: t[0])
+SPLIT = Change(lambda t: t.chunk(3), lambda ts: torch.cat(list(ts)))  # a fused q, k, v
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of a table. `ours` is None for a key that we know and do not need."""
+
+    theirs: str
+    ours: str | tuple[str, ...] | None
+    change: Change = SAME
+
+    @property
+    def targets(self) -> tuple[str, ...]:
+        """Our names: several where the tensor is cut up, none where it is dropped."""
+        return () if self.ours is None else (self.ours,) if isinstance(self.ours, str) else self.ours
+
+
+def under(theirs: str, ours: str, rows: Iterable[Row]) -> list[Row]:
+    """The same rows below a prefix on each side."""
+    return [
+        Row(theirs + row.theirs, None if row.ours is None else tuple(ours + name for name in row.targets), row.change)
+        for row in rows
+    ]
+
+
+def linear(theirs: str, ours: str) -> list[Row]:
+    """Weight and bias of a layer that both sides keep alike (linear, norm, convolution)."""
+    return [Row(f"{theirs}.{part}", f"{ours}.{part}") for part in ("weight", "bias")]
+
+
+def _pattern(name: str) -> re.Pattern[str]:
+    return re.compile(re.escape(name).replace(r"\*", "([^./]+)"))
+
+
+def _fill(name: str, parts: Iterable[str]) -> str:
+    for part in parts:
+        name = name.replace("*", part, 1)
+    return name
+
+
+def _listing(names: Sequence[str]) -> str:
+    return ", ".join(names[:8]) + (f" and {len(names) - 8} more" if len(names) > 8 else "")
+
+
+def to_ours(theirs: Mapping[str, Tensor], rows: Sequence[Row]) -> State:
+    """Rename and reshape a whole checkpoint; raises CheckpointError naming the keys that no single row matches."""
+    patterns = [(_pattern(row.theirs), row) for row in rows]
+    ours: State = {}
+    unknown: list[str] = []
+    for key, tensor in theirs.items():
+        hits = [(match.groups(), row) for pattern, row in patterns if (match := pattern.fullmatch(key))]
+        if len(hits) != 1:
+            unknown.append(key)
+            continue
+        parts, row = hits[0]
+        if row.targets:
+            for name, piece in zip(row.targets, row.change.ours(tensor), strict=True):
+                ours[_fill(name, parts)] = piece
+    if unknown:
+        raise CheckpointError(f"unknown names in the checkpoint: {_listing(unknown)}")
+    return ours
+
+
+def to_theirs(ours: Mapping[str, Tensor], rows: Sequence[Row]) -> State:
+    """The inverse of `to_ours`; raises CheckpointError naming tensors of ours that the table cannot express."""
+    patterns = [(_pattern(row.targets[0]), row) for row in rows if row.targets]
+    theirs: State = {}
+    written: set[str] = set()
+    for key in ours:
+        for pattern, row in patterns:
+            if match := pattern.fullmatch(key):
+                names = [_fill(name, match.groups()) for name in row.targets]
+                theirs[_fill(row.theirs, match.groups())] = row.change.theirs([ours[n] for n in names]).contiguous()
+                written.update(names)
+                break
+    if left := [key for key in ours if key not in written]:
+        raise CheckpointError(f"this naming has no place for: {_listing(left)}")
+    return theirs
+
+
+def check(ours: Mapping[str, Tensor], wanted: Mapping[str, Tensor], rows: Sequence[Row]) -> None:
+    """Raise CheckpointError naming every tensor that is missing, left over or of another shape, in their words."""
+    missing = [key for key in wanted if key not in ours]
+    extra = [key for key in ours if key not in wanted]
+    shapes = [
+        f"{key} is {list(ours[key].shape)}, should be {list(wanted[key].shape)}"
+        for key in wanted
+        if key in ours and ours[key].shape != wanted[key].shape
+    ]
+    words = [
+        f"missing: {_listing(their_names(missing, rows))}" if missing else "",
+        f"not part of this model: {_listing(their_names(extra, rows))}" if extra else "",
+        f"of another shape: {_listing(shapes)}" if shapes else "",
+    ]
+    if any(words):
+        raise CheckpointError("the checkpoint does not fit the model; " + "; ".join(word for word in words if word))
+
+
+def their_names(keys: Iterable[str], rows: Sequence[Row]) -> list[str]:
+    """How the checkpoint calls tensors of ours, each once; ours where the table has no word for one."""
+    names: dict[str, None] = {}
+    for key in keys:
+        for row in rows:
+            match = next((m for target in row.targets if (m := _pattern(target).fullmatch(key))), None)
+            if match:
+                names[_fill(row.theirs, match.groups())] = None
+                break
+        else:
+            names[key] = None
+    return list(names)
