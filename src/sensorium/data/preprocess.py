@@ -1,0 +1,169 @@
+"""A decoded picture in, a model's input tensor out: resize, crop, scale and normalise exactly as the references do.
+
+Two ways lead there. Calling a `Preprocess` repeats the reference operation by operation, with Pillow. `fast` resizes
+with torch's uint8 kernel instead: every pixel within one level of 255 of Pillow's, and ten times sooner where the
+CPU has AVX2 (1024x768 to 224 on one thread: 1.1 ms against 11 ms).
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, UInt8
+from PIL import Image
+from torch import Tensor
+
+from sensorium.data.errors import SensoriumError
+from sensorium.data.image import from_array
+
+Triple = tuple[float, float, float]
+
+CLIP_MEAN: Triple = (0.48145466, 0.4578275, 0.40821073)
+CLIP_STD: Triple = (0.26862954, 0.26130258, 0.27577711)
+IMAGENET_MEAN: Triple = (0.485, 0.456, 0.406)
+IMAGENET_STD: Triple = (0.229, 0.224, 0.225)
+HALF: Triple = (0.5, 0.5, 0.5)  # mean and standard deviation that map [0, 1] to [-1, 1]
+
+FILTERS = {
+    "nearest": Image.Resampling.NEAREST,
+    "bilinear": Image.Resampling.BILINEAR,
+    "bicubic": Image.Resampling.BICUBIC,
+    "lanczos": Image.Resampling.LANCZOS,
+    "box": Image.Resampling.BOX,
+    "hamming": Image.Resampling.HAMMING,
+}
+Filter = Literal["nearest", "bilinear", "bicubic", "lanczos", "box", "hamming"]
+
+WHOLE_LIMIT = 1 << 25  # pixels: a resized picture larger than this (aspect ratios beyond 600:1) is made crop only
+
+
+@dataclass(frozen=True)
+class Preprocess:
+    """How a picture becomes the (3, size, size) input of a model.
+
+    resize         "short": the short side becomes `resize_to` and the aspect stays; "squash": both sides do
+    resize_to      pixels before the centre crop; None means `size`, so that "squash" needs no crop
+    interpolation  filter of the resize, antialiased as Pillow does it
+    mean, std      of the RGB channels, for values in [0, 1]
+    rgb            whether the conversion to RGB comes before the resize (transformers, timm) or after the crop (OpenAI)
+    centre         where an odd margin of the crop goes: "round" half to even (OpenAI, timm) or "floor" (transformers)
+    """
+
+    size: int = 224
+    resize: Literal["short", "squash"] = "short"
+    resize_to: int | None = None
+    interpolation: Filter = "bicubic"
+    mean: Triple = CLIP_MEAN
+    std: Triple = CLIP_STD
+    rgb: Literal["before", "after"] = "after"
+    centre: Literal["round", "floor"] = "round"
+
+    def __post_init__(self) -> None:
+        for name, value in (("size", self.size), ("resize_to", self.resize_to)):
+            if value is not None and value < 1:
+                raise SensoriumError(f"Preprocess.{name}={value}: must be 1 pixel or more")
+        for name, value, allowed in (
+            ("resize", self.resize, ("short", "squash")),
+            ("interpolation", self.interpolation, tuple(FILTERS)),
+            ("rgb", self.rgb, ("before", "after")),
+            ("centre", self.centre, ("round", "floor")),
+        ):
+            if value not in allowed:
+                raise SensoriumError(f"Preprocess.{name}={value!r}: must be one of {', '.join(allowed)}")
+
+    def __call__(self, image: Image.Image | np.ndarray[Any, Any]) -> Float[Tensor, "3 size size"]:
+        """The normalised input of one picture (PIL, or an array as `from_array` takes it), equal to the reference's."""
+        return self.normalise(self.pixels(image))
+
+    def pixels(self, image: Image.Image | np.ndarray[Any, Any]) -> UInt8[Tensor, "3 size size"]:
+        """The resized and cropped RGB pixels, equal to the reference's."""
+        image = from_array(image) if isinstance(image, np.ndarray) else image
+        if self.rgb == "before":
+            image = image.convert("RGB")
+        width, height = self.resized(image.width, image.height)
+        left, top = self.offset(width), self.offset(height)
+        filter = FILTERS[self.interpolation]
+        if width * height > WHOLE_LIMIT:
+            image = self._crop_first(image, width, height)
+        else:
+            image = image.resize((width, height), filter).crop((left, top, left + self.size, top + self.size))
+        return torch.from_numpy(np.array(image.convert("RGB"))).permute(2, 0, 1).contiguous()
+
+    def fast(self, image: Image.Image | np.ndarray[Any, Any]) -> UInt8[Tensor, "3 size size"]:
+        """The same pixels within one level, by torch's antialiased uint8 kernel; `normalise` a batch of them at once.
+
+        The picture is converted to RGB first. Filters that torch lacks, and extreme shapes, take the way of `pixels`.
+        """
+        image = from_array(image) if isinstance(image, np.ndarray) else image
+        width, height = self.resized(image.width, image.height)
+        if self.interpolation not in ("bilinear", "bicubic") or width * height > WHOLE_LIMIT:
+            return self.pixels(image.convert("RGB"))
+        source = torch.from_numpy(np.array(image if image.mode == "RGB" else image.convert("RGB")))
+        source = source.permute(2, 0, 1)[None]  # a view: channels last is the layout the kernel is fast in
+        if (width, height) != image.size:
+            source = F.interpolate(source, size=(height, width), mode=self.interpolation, antialias=True)
+        left, top, size = self.offset(width), self.offset(height), self.size
+        if left < 0 or top < 0:
+            right, bottom = max(size - width - max(-left, 0), 0), max(size - height - max(-top, 0), 0)
+            source = F.pad(source, (max(-left, 0), right, max(-top, 0), bottom))
+            left, top = max(left, 0), max(top, 0)
+        return source[0, :, top : top + size, left : left + size].contiguous()
+
+    def normalise(self, pixels: UInt8[Tensor, "*b 3 h w"]) -> Float[Tensor, "*b 3 h w"]:
+        """Scale to [0, 1], subtract the mean, divide by the standard deviation; on the pixels' own device."""
+        mean, std = (torch.tensor(v, device=pixels.device).view(3, 1, 1) for v in (self.mean, self.std))
+        return pixels.to(torch.float32).div_(255).sub_(mean).div_(std)
+
+    def resized(self, width: int, height: int) -> tuple[int, int]:
+        """(width, height) after the resize of a picture of that size."""
+        short = self.resize_to or self.size
+        if self.resize == "squash":
+            return short, short
+        # the long side is cut to an integer, in this order of operations: int(size * long / short)
+        if width <= height:
+            return short, int(short * height / width)
+        return int(short * width / height), short
+
+    def offset(self, length: int) -> int:
+        """Where the crop begins on a resized side of `length` pixels; negative where black must be added."""
+        margin = length - self.size
+        if self.centre == "floor":
+            return margin // 2
+        return round(margin / 2) if margin >= 0 else -(-margin // 2)
+
+    def _crop_first(self, image: Image.Image, width: int, height: int) -> Image.Image:
+        """The crop of a resize to (width, height) without making the rest, which may be gigabytes.
+
+        Equal to the long way but for the rounding of the box to single precision.
+        """
+        left, top = max(self.offset(width), 0), max(self.offset(height), 0)
+        right, bottom = min(left + self.size, width), min(top + self.size, height)
+        x, y = image.width / width, image.height / height
+        box = (left * x, top * y, min(right * x, image.width), min(bottom * y, image.height))
+        crop = image.resize((right - left, bottom - top), FILTERS[self.interpolation], box=box)
+        left, top = min(self.offset(width), 0), min(self.offset(height), 0)
+        return crop.crop((left, top, left + self.size, top + self.size))
+
+
+def clip(size: int = 224) -> Preprocess:
+    """OpenAI's CLIP: short side bicubic, centre crop, then RGB (Radford et al. 2021, clip/clip.py)."""
+    return Preprocess(size)
+
+
+def vit(size: int = 224) -> Preprocess:
+    """Google's ViT as transformers runs it: squashed to a square, bilinear, values in [-1, 1]."""
+    return Preprocess(size, "squash", interpolation="bilinear", mean=HALF, std=HALF, rgb="before", centre="floor")
+
+
+def timm(size: int = 224, crop: float = 0.9, *, mean: Triple = HALF, std: Triple = HALF) -> Preprocess:
+    """timm's evaluation: short side to floor(size / crop), bicubic, centre crop. Its ViTs use 0.9 (224) and 1.0 (384)."""
+    return Preprocess(size, resize_to=math.floor(size / crop), mean=mean, std=std, rgb="before")
+
+
+def efficientnet_lite(size: int = 224) -> Preprocess:
+    """EfficientNet-Lite: 32 pixels of margin before the crop, bicubic, (x - 127) / 128."""
+    mean, std = (127 / 255,) * 3, (128 / 255,) * 3
+    return Preprocess(size, resize_to=size + 32, mean=mean, std=std, rgb="before")
