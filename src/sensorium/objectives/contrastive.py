@@ -1,0 +1,25 @@
+"""Contrastive objectives: what belongs together points the same way, what does not points elsewhere."""
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor
+
+
+def contrastive(a: Float[Tensor, "b d"], b: Float[Tensor, "b d"], scale: Float[Tensor, ""]) -> Float[Tensor, ""]:
+    """InfoNCE, both ways (CLIP, figure 3): row i of `a` belongs to row i of `b`, the rest of the batch does not.
+
+    `a` and `b` are on the unit sphere; `scale` is the inverse temperature, exp(s) in CLIP.
+    """
+    logits = scale * a @ b.mT
+    match = torch.arange(len(a), device=a.device)
+    return (F.cross_entropy(logits, match) + F.cross_entropy(logits.mT, match)) / 2
+
+
+def sigmoid(
+    a: Float[Tensor, "b d"], b: Float[Tensor, "b d"], scale: Float[Tensor, ""], bias: Float[Tensor, ""]
+) -> Float[Tensor, ""]:
+    """The pairwise alternative (SigLIP, Zhai et al. 2023, algorithm 1): every pair is a yes or a no of its own."""
+    logits = scale * a @ b.mT + bias
+    sign = 2 * torch.eye(len(a), device=a.device) - 1
+    return -F.logsigmoid(sign * logits).sum() / len(a)
