@@ -1,1 +1,1 @@
-"""The index: embed a collection once, then find anything in it with anything. The way in is `sensorium.search.index`."""
+"""The index: embed a collection once, then find anything in it with anything (`sensorium.search.index` is the door)."""

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Protocol, TypeAlias
+from typing import Protocol, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -76,6 +76,23 @@ class Filter:
     kind: str | None = None
 
 
+@dataclass(frozen=True, kw_only=True)
+class Identity:
+    """The model whose vectors a store holds; vectors of two models cannot be compared."""
+
+    model: str
+    fingerprint: str
+    dim: int
+
+
+class MissingVector(KeyError):
+    """An item was to be written whose content is not stored and came without a vector. `digests` are the contents."""
+
+    def __init__(self, digests: Sequence[bytes]) -> None:
+        super().__init__(f"{len(digests)} contents have no vector")
+        self.digests = digests
+
+
 @dataclass(frozen=True)
 class Near:
     """An item and the cosine between its vector and the one searched for."""
@@ -87,10 +104,15 @@ class Near:
 class Store(Protocol):
     """A collection of items and vectors. Vectors are float32 of length one; an engine may round them to float16."""
 
+    @property
+    def identity(self) -> Identity:
+        """The model this store is bound to."""
+        ...
+
     def upsert(self, items: Sequence[Item], vectors: Mapping[bytes, Vector]) -> None:
         """Write `items`, replacing those of the same path, and the vectors of new contents, as one transaction.
 
-        Raises KeyError when a readable item's digest is neither in `vectors` nor stored.
+        Raises MissingVector, and writes nothing, when a readable item's digest is neither in `vectors` nor stored.
         """
         ...
 
@@ -126,16 +148,19 @@ class Store(Protocol):
         """Up to n stored vectors, the same ones while the collection stays the same."""
         ...
 
-    def note(self, name: str, value: bytes) -> None:
-        """Keep a small value under a name."""
+    def note(self, name: str, value: bytes | None) -> None:
+        """Keep a small value under a name; None forgets it."""
         ...
 
-    def noted(self, name: str) -> bytes | None:
-        """The value kept under a name, if any."""
+    def notes(self, prefix: str) -> dict[str, bytes]:
+        """The values kept under names that start with `prefix`."""
         ...
 
-    def maintain(self, progress: Callable[[int, int], Any] | None = None) -> None:
-        """Bring whatever makes searching fast up to date; answers are right without it, only slower."""
+    def maintain(self, progress: Callable[[int, int], object] | None = None) -> None:
+        """Bring whatever makes searching fast up to date; answers are right without it, only slower.
+
+        `progress` is told how many vectors of how many are done.
+        """
         ...
 
     def close(self) -> None:
