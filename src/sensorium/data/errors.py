@@ -1,5 +1,6 @@
 """What can go wrong for a user, as exceptions whose message is meant to be read by that user."""
 
+import errno
 import os
 
 
@@ -43,3 +44,18 @@ def _escaped(character: str) -> str:
     if 0xDC80 <= ord(character) <= 0xDCFF:  # a raw byte, as os.fsdecode carries it
         return f"\\x{ord(character) - 0xDC00:02x}"
     return character.encode("unicode_escape").decode("ascii")
+
+
+def system_reason(error: OSError) -> str:
+    """What the operating system refused, in words that do not change between systems."""
+    known = {
+        errno.ENOENT: "no such file",
+        errno.ENOTDIR: "no such file",
+        errno.EACCES: "permission denied",
+        errno.EPERM: "permission denied",
+        errno.ELOOP: "a loop of symbolic links",
+        errno.ENAMETOOLONG: "its name or path is too long",
+        errno.EISDIR: "a folder, not a file",
+        errno.ENXIO: "not a regular file",
+    }
+    return known.get(error.errno or 0) or (error.strerror or str(error)).lower()

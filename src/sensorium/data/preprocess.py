@@ -1,8 +1,8 @@
 """A decoded picture in, a model's input tensor out: resize, crop, scale and normalise exactly as the references do.
 
 Two ways lead there. Calling a `Preprocess` repeats the reference operation by operation, with Pillow. `fast` resizes
-with torch's uint8 kernel instead: every pixel within one level of 255 of Pillow's (two for some 2 in a million), ten times sooner where the
-CPU has AVX2 (1024x768 to 224 on one thread: 1.1 ms against 11 ms).
+with torch's uint8 kernel instead: pixels within one level of 255 of Pillow's (two for some 2 in a million), ten times
+sooner where the CPU has AVX2 (1024x768 to 224 on one thread: 1.1 ms against 11 ms).
 """
 
 import math
@@ -95,7 +95,7 @@ class Preprocess:
         return torch.from_numpy(np.array(image.convert("RGB"))).permute(2, 0, 1).contiguous()
 
     def fast(self, image: Image.Image | np.ndarray[Any, Any]) -> UInt8[Tensor, "3 size size"]:
-        """The same pixels (see the module for how nearly), by torch's antialiased uint8 kernel; `normalise` a batch of them at once.
+        """The same pixels but for a level, by torch's antialiased uint8 kernel; `normalise` a batch of them at once.
 
         The picture is converted to RGB first. Filters that torch lacks, and extreme shapes, take the way of `pixels`.
         """
@@ -173,11 +173,11 @@ def vit(size: int = 224) -> Preprocess:
 
 
 def timm(size: int = 224, crop: float = 0.9, *, mean: Triple = HALF, std: Triple = HALF) -> Preprocess:
-    """timm's evaluation: short side to floor(size / crop), bicubic, centre crop. Its ViTs use 0.9 (224) and 1.0 (384)."""
+    """timm's evaluation: short side to floor(size / crop), bicubic, centre crop; its ViTs use 0.9 (at 384: 1.0)."""
     return Preprocess(size, resize_to=math.floor(size / crop), mean=mean, std=std, rgb="before")
 
 
 def efficientnet_lite(size: int = 224) -> Preprocess:
     """EfficientNet-Lite: 32 pixels of margin before the crop, bicubic, (x - 127) / 128."""
-    mean, std = (127 / 255,) * 3, (128 / 255,) * 3
+    mean, std = (127 / 255, 127 / 255, 127 / 255), (128 / 255, 128 / 255, 128 / 255)
     return Preprocess(size, resize_to=size + 32, mean=mean, std=std, rgb="before")

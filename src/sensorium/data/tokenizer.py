@@ -53,9 +53,7 @@ class WordPiece:
         """Ids of the whole text, [CLS] and [SEP] included, never cut."""
         return self.tokenizer.encode(text).ids
 
-    def __call__(
-        self, texts: Sequence[str], max_tokens: int = 256
-    ) -> tuple[Int[Tensor, "b n"], Bool[Tensor, "b n"]]:
+    def __call__(self, texts: Sequence[str], max_tokens: int = 256) -> tuple[Int[Tensor, "b n"], Bool[Tensor, "b n"]]:
         """Ids padded to the longest text of the batch, and which of them are real.
 
         Texts beyond `max_tokens` (specials included) lose their tail and keep their [SEP].
