@@ -73,7 +73,9 @@ def clip_openai(case: Case) -> None:
 
 
 def clip_open_clip(case: Case) -> None:
-    checkpoint = Checkpoint(path=Path(case.name), tensors=case.state, config=case.config)
+    checkpoint = Checkpoint(
+        path=Path(case.name), tensors=case.state, beside={"open_clip_config.json": {"model_cfg": case.config}}
+    )
     known = recognise(checkpoint)
     assert known is OPEN_CLIP or known.naming == "open_clip_custom_text"
     model = load(case, known, known.config(case.state, case.config))

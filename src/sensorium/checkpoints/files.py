@@ -5,7 +5,7 @@ import pickle
 import warnings
 import zipfile
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
@@ -26,18 +26,17 @@ WEIGHT_FILES = (
     "pytorch_model.bin",
     "open_clip_pytorch_model.bin",
 )
-CONFIG_FILES = ("open_clip_config.json", "config.json")
+CONFIG_FILES = ("config.json", "open_clip_config.json", "preprocessor_config.json")
 SUFFIXES = (".safetensors", ".npz", ".pt", ".pth", ".bin")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Checkpoint:
-    """Tensors under the names of their file, and the configuration that lay beside them."""
+    """Tensors under the names of their file, and the JSON files that lay beside them, by name."""
 
     path: Path
     tensors: State
-    config: dict[str, Any] | None = None
-    preprocessor: dict[str, Any] | None = None
+    beside: dict[str, dict[str, Any]] = field(default_factory=dict[str, dict[str, Any]])
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -61,16 +60,8 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
     if not path.exists():
         raise CheckpointError(f"no checkpoint at {path}")
     file = _weights_in(path) if path.is_dir() else path
-    folder = file.parent
-    config = next((read_json(folder / name) for name in CONFIG_FILES if (folder / name).is_file()), None)
-    preprocessor = folder / "preprocessor_config.json"
-    tensors = dict(_unwrap(_read(file), file))
-    return Checkpoint(
-        path=path,
-        tensors=tensors,
-        config=config,
-        preprocessor=read_json(preprocessor) if preprocessor.is_file() else None,
-    )
+    beside = {name: read_json(file.parent / name) for name in CONFIG_FILES if (file.parent / name).is_file()}
+    return Checkpoint(path=path, tensors=dict(_unwrap(_read(file), file)), beside=beside)
 
 
 def write_safetensors(tensors: Mapping[str, Tensor], path: Path) -> None:

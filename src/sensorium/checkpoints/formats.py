@@ -23,7 +23,7 @@ class Format:
     """One naming of one family.
 
     `marks` are alternatives: a checkpoint is of this naming if it holds all names of one of them.
-    `describe` writes the configuration file that goes with the weights, where the naming has one.
+    `file` is the configuration file that goes with the weights, where the naming has one, and `describe` writes it.
     """
 
     family: str
@@ -32,6 +32,7 @@ class Format:
     rows: Callable[[Any], list[Row]]
     config: Callable[[Mapping[str, Tensor], Mapping[str, Any] | None], Config]
     build: Callable[[Any], Model]
+    file: str | None = None
     describe: Callable[[Any], dict[str, Any]] | None = None
 
 
@@ -43,6 +44,7 @@ FORMATS = (
         rows=clip_names.transformers_rows,
         config=clip_names.transformers_config,
         build=CLIP,
+        file="config.json",
         describe=clip_names.transformers_json,
     ),
     Format(
@@ -52,6 +54,7 @@ FORMATS = (
         rows=clip_names.open_clip_rows,
         config=clip_names.open_clip_config,
         build=CLIP,
+        file="open_clip_config.json",
         describe=clip_names.open_clip_json,
     ),
     Format(
@@ -77,6 +80,7 @@ FORMATS = (
         rows=vit_names.timm_rows,
         config=vit_names.timm_config,
         build=ViT,
+        file="config.json",
         describe=vit_names.timm_json,
     ),
     Format(
@@ -89,6 +93,7 @@ FORMATS = (
         rows=vit_names.transformers_rows,
         config=vit_names.transformers_config,
         build=ViT,
+        file="config.json",
         describe=vit_names.transformers_json,
     ),
 )
@@ -100,6 +105,7 @@ OPEN_CLIP = Format(
     rows=clip_names.openai_rows,
     config=clip_names.open_clip_config,
     build=CLIP,
+    file="open_clip_config.json",
     describe=clip_names.open_clip_json,
 )
 
@@ -109,19 +115,12 @@ def recognise(checkpoint: Checkpoint) -> Format:
     names = checkpoint.tensors.keys()
     for known in FORMATS:
         if any(names >= set(marks) for marks in known.marks):
-            if known.naming == "openai" and "vision_cfg" in _model_cfg(checkpoint):
-                return OPEN_CLIP
-            return known
+            return OPEN_CLIP if known.naming == "openai" and OPEN_CLIP.file in checkpoint.beside else known
     families = sorted({known.family for known in FORMATS})
     raise CheckpointError(
         f"{checkpoint.path}: these names are of no family that is built here ({', '.join(families)}); "
         f"it begins with {', '.join(list(names)[:5]) or 'nothing'}"
     )
-
-
-def _model_cfg(checkpoint: Checkpoint) -> Mapping[str, Any]:
-    config = checkpoint.config or {}
-    return config.get("model_cfg") or config
 
 
 def format_named(family: str, naming: str) -> Format:
@@ -149,9 +148,11 @@ def build(checkpoint: Checkpoint, config: Config | None = None) -> tuple[Model, 
     """The model of a checkpoint, in eval mode, its weights in fp32 and its sizes from the files or from `config`."""
     known = recognise(checkpoint)
     try:
-        config = config or known.config(checkpoint.tensors, checkpoint.config)
+        config = config or known.config(checkpoint.tensors, checkpoint.beside.get(known.file or ""))
     except KeyError as missing:
-        raise CheckpointError(f"{checkpoint.path}: looks like {known.family} ({known.naming}), but {missing} is missing")
+        raise CheckpointError(
+            f"{checkpoint.path}: the names are those of {known.family} ({known.naming}), but {missing} is missing"
+        ) from None
     with torch.device("meta"):
         model = known.build(config)
     fill(model, checkpoint.tensors, known.rows(config))

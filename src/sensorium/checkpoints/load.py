@@ -1,0 +1,151 @@
+"""One verb in, one verb out: any checkpoint of a family that is built here, by preset, hub id, folder or file."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from sensorium.checkpoints.files import Checkpoint, read_checkpoint, write_safetensors
+from sensorium.checkpoints.formats import Config, Format, Model, build, export, format_named
+from sensorium.checkpoints.hub import fetch, is_hub_id
+from sensorium.checkpoints.rename import CheckpointError
+from sensorium.checkpoints.sources import SOURCES, Source
+from sensorium.data import preprocess
+from sensorium.data.preprocess import Preprocess
+from sensorium.models import clip, vit
+from sensorium.models.clip import CLIPConfig
+
+PRESETS: dict[str, Config] = {**clip.PRESETS, **vit.PRESETS}
+SAMPLES = 64  # numbers of each tensor that go into the fingerprint
+
+
+@dataclass(frozen=True, kw_only=True)
+class Loaded:
+    """A model with what belongs to it. `folder` is where its files lie (a tokeniser may be there too)."""
+
+    name: str
+    model: Model
+    format: Format
+    preprocess: Preprocess
+    fingerprint: str
+    folder: Path
+    source: Source | None = None
+
+    @property
+    def found(self) -> str:
+        """What was recognised, in words."""
+        return f"{self.format.family} under the names of {self.format.naming}"
+
+
+def load_model(source: str | Path, *, revision: str | None = None, config: Config | None = None) -> Loaded:
+    """Load weights with their preprocessing; the family is recognised from the names alone.
+
+    `source` is a preset (`clip-vit-b-32`), a hub id (`org/name` or `org/name@revision`), a folder as
+    transformers, timm or open_clip write it, or a weight file (.safetensors, .npz, OpenAI's .pt, a weights-only
+    .pt/.bin). `config` overrules the sizes read from the files. Raises CheckpointError with the remedy.
+    """
+    path, public = locate(source, revision=revision)
+    checkpoint = read_checkpoint(path)
+    model, known = build(checkpoint, config)
+    steps = preprocess_of(checkpoint, known, model.config)
+    return Loaded(
+        name=str(source),
+        model=model,
+        format=known,
+        preprocess=steps,
+        fingerprint=fingerprint(checkpoint.tensors, steps),
+        folder=path if path.is_dir() else path.parent,
+        source=public,
+    )
+
+
+def locate(source: str | Path, *, revision: str | None = None) -> tuple[Path, Source | None]:
+    """The path of a checkpoint, fetched from the hub where it is not local."""
+    text = str(source)
+    if (public := SOURCES.get(text)) is not None:
+        return fetch(public.hub, revision=revision or public.revision, file=public.file), public
+    if Path(source).expanduser().exists():
+        return Path(source).expanduser(), None
+    if text in PRESETS:
+        raise CheckpointError(
+            f"{text} is a size without public weights; train it, or load weights of that size by their path"
+        )
+    repository, _, pinned = text.partition("@")
+    if is_hub_id(repository) and not text.startswith((".", "/", "~")):
+        return fetch(repository, revision=revision or pinned or None), None
+    near = get_close_matches(text, [*SOURCES, "pocket"], n=3)
+    hint = f"; did you mean {', '.join(near)}?" if near else "; `sensorium models` lists the presets"
+    raise CheckpointError(f"no preset, file, folder or hub id {text!r}{hint}")
+
+
+def preprocess_of(checkpoint: Checkpoint, known: Format, config: Config) -> Preprocess:
+    """The preprocessing written beside the weights, or the one its line was trained with."""
+    open_clip = checkpoint.beside.get("open_clip_config.json", {}).get("preprocess_cfg")
+    image = config.vision.image if isinstance(config, CLIPConfig) else config.image
+    if known.file == "open_clip_config.json" and open_clip:
+        return preprocess.from_open_clip({"size": image, **open_clip})
+    if known.naming == "transformers" and "preprocessor_config.json" in checkpoint.beside:
+        return preprocess.from_transformers(checkpoint.beside["preprocessor_config.json"])
+    if isinstance(config, CLIPConfig):
+        return preprocess.clip(image)
+    if known.naming == "transformers":
+        return preprocess.vit(image)
+    timm: Mapping[str, Any] = checkpoint.beside.get("config.json", {}).get("pretrained_cfg") or {}
+    crop = float(timm.get("crop_pct") or (0.9 if image == 224 else 1.0))
+    mean, std = (tuple(timm.get(key) or preprocess.HALF) for key in ("mean", "std"))
+    return preprocess.timm(image, crop, mean=mean, std=std)
+
+
+def fingerprint(tensors: Mapping[str, Tensor], steps: Preprocess) -> str:
+    """The identity of weights and preprocessing: equal for the same tensors in whatever file they came."""
+    digest = hashlib.blake2b(repr(steps).encode(), digest_size=12)
+    for name in sorted(tensors):
+        flat = tensors[name].flatten()
+        sample = flat[:: max(1, len(flat) // SAMPLES)][:SAMPLES].double()
+        digest.update(f"{name}{list(tensors[name].shape)}".encode())
+        digest.update(sample.numpy().tobytes())
+    return digest.hexdigest()
+
+
+def save_model(model: Model, folder: str | Path, *, naming: str, steps: Preprocess | None = None) -> Path:
+    """Write a model under another library's names, with the configuration that this library reads.
+
+    `naming` is one of the family's: transformers, openai, open_clip, timm, google. Files appear whole or not at
+    all. Returns the weight file.
+    """
+    family = "clip" if isinstance(model.config, CLIPConfig) else "vit"
+    known = format_named(family, naming)
+    folder = Path(folder)
+    if folder.is_file():
+        raise CheckpointError(f"{folder} is a file: name a folder to write to")
+    described = known.describe(model.config) if known.describe else None
+    tensors = export(model, known)
+    weights = folder / ("open_clip_model.safetensors" if known.file == "open_clip_config.json" else "model.safetensors")
+    if known.naming == "google":
+        weights = folder / "model.npz"
+        _write_npz(tensors, weights)
+    else:
+        write_safetensors(tensors, weights)
+    if known.file == "open_clip_config.json":
+        described = {"model_cfg": described, "preprocess_cfg": preprocess.to_open_clip(steps) if steps else {}}
+    if known.file and described is not None:
+        (folder / known.file).write_text(json.dumps(described, indent=2) + "\n", encoding="utf-8")
+    if steps and known.naming == "transformers":
+        text = json.dumps(preprocess.to_transformers(steps), indent=2)
+        (folder / "preprocessor_config.json").write_text(text + "\n", encoding="utf-8")
+    return weights
+
+
+def _write_npz(tensors: Mapping[str, Tensor], path: Path) -> None:
+    import numpy as np
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(path.name + ".partial")
+    with partial.open("wb") as stream:
+        np.savez(stream, **{name: tensor.numpy() for name, tensor in tensors.items()})
+    partial.replace(path)

@@ -1,0 +1,100 @@
+"""`sensorium.load`: one verb from a name to something that embeds."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from sensorium.checkpoints.formats import Config
+from sensorium.checkpoints.load import Loaded, load_model
+from sensorium.data.tokenizer import ClipTokenizer
+from sensorium.models.clip import CLIP
+from sensorium.nn.packed import pack
+from sensorium.tasks.embedding import Embedder, Precision, choose
+
+VOCABULARY = 49408  # CLIP's byte pairs with the two ends
+
+
+def load(
+    source: str | Path = "pocket",
+    *,
+    revision: str | None = None,
+    config: Config | None = None,
+    device: str = "auto",
+    precision: Precision = "fp32",
+) -> Embedder:
+    """A model with its preprocessing, ready to embed.
+
+    `source` is `pocket` (the embedded default), a preset such as `clip-vit-b-32` (fetched from the hub once), a
+    hub id (`org/name`, `org/name@revision`), a folder as transformers, timm or open_clip write it, or an official
+    checkpoint file. `precision="auto"` takes bf16 where the hardware multiplies it faster than fp32. Raises
+    CheckpointError naming the file or tensor at fault, with the remedy.
+    """
+    place, digits = choose(device, precision)
+    if source == "pocket":
+        return _pocket(place)
+    loaded = load_model(source, revision=revision, config=config)
+    loaded.model.to(place)
+    if place.type == "cpu" and digits == "fp32":
+        pack(loaded.model)
+    if isinstance(loaded.model, CLIP):
+        image, text = loaded.model.vision, ClipText(loaded.model, _tokenizer(loaded), place)
+        dim, scale = loaded.model.config.embed, float(loaded.model.log_scale.exp())
+    else:
+        image, text, dim, scale = loaded.model.represent, None, loaded.model.config.width, 1.0
+    return Embedder(
+        name=loaded.name,
+        fingerprint=loaded.fingerprint,
+        dim=dim,
+        image=image,
+        text=text,
+        preprocess=loaded.preprocess,
+        logit_scale=scale,
+        device=place,
+        precision=digits,
+        model=loaded.model,
+    )
+
+
+def _tokenizer(loaded: Loaded) -> ClipTokenizer:
+    """The vocabulary beside the weights where it is another one than CLIP's."""
+    model = loaded.model
+    standard = isinstance(model, CLIP) and model.config.text.words == VOCABULARY
+    return ClipTokenizer() if standard else ClipTokenizer.from_folder(loaded.folder)
+
+
+def _pocket(device: torch.device) -> Embedder:
+    from sensorium.checkpoints.pocket import FINGERPRINT, load_pocket
+
+    model, preprocess, tokenizer = load_pocket()
+    model.to(device)
+
+    def text(texts: Sequence[str]) -> Float[Tensor, "b d"]:
+        ids, mask = tokenizer(texts)
+        return model.embed_text(ids.to(device), mask.to(device))
+
+    return Embedder(
+        name="pocket",
+        fingerprint=FINGERPRINT,
+        dim=model.config.embed,
+        image=model.embed_image,
+        text=text,
+        preprocess=preprocess,
+        logit_scale=float(model.logit_scale),
+        device=device,
+        model=model,
+    )
+
+
+class ClipText:
+    """Sentences through CLIP's tokeniser and text tower; long ones are cut at the tower's context."""
+
+    def __init__(self, model: CLIP, tokenizer: ClipTokenizer, device: torch.device) -> None:
+        self.tower, self.tokenizer, self.device = model.text, tokenizer, device
+        self.context = model.config.text.context
+
+    def __call__(self, texts: Sequence[str]) -> Float[Tensor, "b d"]:
+        """Embed a batch, not normalised."""
+        return self.tower(self.tokenizer(texts, context=self.context, truncate=True).to(self.device))
