@@ -41,6 +41,7 @@ TURNS = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
+SIDEWAYS = (5, 6, 7, 8)
 BITS, PHOTOMETRIC = 258, 262  # TIFF tags: bits per sample; 0 where white is zero
 
 
@@ -54,7 +55,8 @@ def read_image(source: Source, *, at_least: int | None = None, background: Colou
     Animations give their first frame. Gray of 16 bits is scaled by the depth the file states (12 bits: 4095 is white);
     32-bit integers, and floats beyond [0, 1], state no white and are stretched from their minimum to their maximum.
     RGB of 16 bits keeps the high byte of each sample, as Pillow does. Colour profiles are not applied, as in the
-    references. Pixels beyond PIXEL_LIMIT and files beyond FILE_LIMIT are refused.
+    references. Pixels beyond PIXEL_LIMIT and files beyond FILE_LIMIT are refused. `info["size"]` of the result is the
+    upright (width, height) the file holds, also where less was decoded.
 
     Raises Unreadable with the file's name and the reason.
     """
@@ -187,9 +189,9 @@ def _decode(data: bytes, name: str, at_least: int | None, background: Colour | N
     if kind == "JPEG XL":
         raise Unreadable(name, "JPEG XL has no decoder here: convert it to JPEG, PNG or AVIF")
     if kind == "JPEG":
-        image = _decode_jpeg(data, name, at_least)
-        if image is not None:
-            return _upright_rgb(image, _jpeg_orientation(data), background, name)
+        decoded = _decode_jpeg(data, name, at_least)
+        if decoded is not None:
+            return _upright_rgb(decoded[0], _jpeg_orientation(data), background, name, size=decoded[1])
     image = _open_heif(data, name) if kind == "HEIF" else Image.open(io.BytesIO(data), formats=(kind,))
     _check_pixels(name, image.width, image.height)
     image.load()
@@ -202,8 +204,11 @@ def _check_pixels(name: str, width: int, height: int) -> None:
         raise Unreadable(name, f"too many pixels: {width} x {height}, the limit is {PIXEL_LIMIT // 1_000_000} million")
 
 
-def _decode_jpeg(data: bytes, name: str, at_least: int | None) -> Image.Image | None:
-    """Gray and colour JPEGs by simplejpeg, to the same pixels as Pillow; None for what is left to Pillow."""
+def _decode_jpeg(data: bytes, name: str, at_least: int | None) -> tuple[Image.Image, tuple[int, int]] | None:
+    """Gray and colour JPEGs by simplejpeg, to the same pixels as Pillow, with their full (width, height).
+
+    None for what is left to Pillow.
+    """
     try:
         height, width, colour, _ = simplejpeg.decode_jpeg_header(data, strict=False)
     except ValueError:
@@ -219,7 +224,7 @@ def _decode_jpeg(data: bytes, name: str, at_least: int | None) -> Image.Image | 
         pixels = simplejpeg.decode_jpeg(data, "RGB", min_height=keep, min_width=keep)
     except ValueError:  # cut off, or only odd: Pillow knows the difference
         return None
-    return Image.fromarray(pixels)
+    return Image.fromarray(pixels), (width, height)
 
 
 def _open_heif(data: bytes, name: str) -> Image.Image:
@@ -287,8 +292,15 @@ def _valid(orientation: object) -> int:
 # -- colour -----------------------------------------------------------------------------------------------------------
 
 
-def _upright_rgb(image: Image.Image, orientation: int, background: Colour | None, name: str) -> Image.Image:
+def _upright_rgb(
+    image: Image.Image,
+    orientation: int,
+    background: Colour | None,
+    name: str,
+    size: tuple[int, int] | None = None,
+) -> Image.Image:
     """8-bit RGB over the background, turned upright, without the metadata that would turn it again."""
+    width, height = size or image.size
     try:
         if image.mode.startswith("I;16") or image.mode in ("I", "F"):
             image = Image.fromarray(_eight_bits(image))
@@ -303,7 +315,7 @@ def _upright_rgb(image: Image.Image, orientation: int, background: Colour | None
         raise Unreadable(name, f"colours of mode {image.mode} cannot be converted to RGB") from error
     if orientation in TURNS:
         image = image.transpose(TURNS[orientation])
-    image.info = {}
+    image.info = {"size": (height, width) if orientation in SIDEWAYS else (width, height)}
     return image
 
 

@@ -6,6 +6,7 @@ sooner where the CPU has AVX2 (1024x768 to 224 on one thread: 1.1 ms against 11 
 """
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -181,3 +182,159 @@ def efficientnet_lite(size: int = 224) -> Preprocess:
     """EfficientNet-Lite: 32 pixels of margin before the crop, bicubic, (x - 127) / 128."""
     mean, std = (127 / 255, 127 / 255, 127 / 255), (128 / 255, 128 / 255, 128 / 255)
     return Preprocess(size, resize_to=size + 32, mean=mean, std=std, rgb="before")
+
+
+# -- as other libraries write it --------------------------------------------------------------------------------------
+
+# what preprocessor_config.json may say beside the steps, without a say in them
+BYSTANDERS = frozenset(
+    {"image_processor_type", "feature_extractor_type", "processor_class", "auto_map", "return_tensors", "data_format"}
+    | {
+        "input_data_format",
+        "device",
+        "disable_grouping",
+        "_valid_processor_keys",
+        "default_to_square",
+        "do_convert_rgb",
+    }
+    | {"do_resize", "size", "resample", "do_center_crop", "crop_size", "crop_pct", "do_rescale", "rescale_factor"}
+    | {"do_normalize", "image_mean", "image_std", "rgb", "centre", "transformers_version", "use_square_size"}
+)
+
+
+def from_transformers(config: Mapping[str, Any]) -> Preprocess:
+    """Read the contents of a `preprocessor_config.json`.
+
+    Raises SensoriumError on a step that Preprocess cannot take: it would change the result without a word.
+    """
+    where = "preprocessor_config.json"
+    kind = str(config.get("image_processor_type") or config.get("feature_extractor_type") or "")
+    clip_like = "CLIP" in kind or "shortest_edge" in _sides(config.get("size")) or "crop_size" in config
+    for key, value in config.items():
+        if key not in BYSTANDERS and value not in (None, False):
+            raise SensoriumError(f"{where}: {key}={value!r} is a step that Preprocess has no field for")
+    for key in ("do_resize", "do_rescale"):
+        if not config.get(key, True):
+            raise SensoriumError(f"{where}: {key} is false, but the model's input has one size and range")
+    if not math.isclose(config.get("rescale_factor", 1 / 255), 1 / 255, rel_tol=1e-4):
+        raise SensoriumError(f"{where}: rescale_factor={config['rescale_factor']}: only 1/255 is known")
+    sides = _sides(config.get("size", 224))
+    short = "shortest_edge" in sides or ("side" in sides and clip_like)
+    to = _square(sides, where, "size")
+    crops = config.get("do_center_crop", clip_like)
+    size = _square(_sides(config.get("crop_size", to)), where, "crop_size") if crops else to
+    if short and not crops:
+        raise SensoriumError(f"{where}: the short side becomes {to} and nothing is cropped, so sizes would vary")
+    normalise = config.get("do_normalize", True)
+    return Preprocess(
+        size,
+        "short" if short else "squash",
+        None if to == size else to,
+        _named(where, config.get("resample", 3 if clip_like else 2)),
+        _triple(where, "image_mean", config.get("image_mean") or (CLIP_MEAN if clip_like else HALF), normalise, 0.0),
+        _triple(where, "image_std", config.get("image_std") or (CLIP_STD if clip_like else HALF), normalise, 1.0),
+        config.get("rgb", "before"),
+        config.get("centre", "floor"),
+    )
+
+
+def to_transformers(steps: Preprocess) -> dict[str, Any]:
+    """The contents of a `preprocessor_config.json`; two fields that transformers ignores make the way back exact."""
+    to = steps.resize_to or steps.size
+    crops = steps.resize == "short" or to != steps.size
+    return {
+        "image_processor_type": "CLIPImageProcessor" if crops else "ViTImageProcessor",
+        "do_resize": True,
+        "size": {"shortest_edge": to} if steps.resize == "short" else {"height": to, "width": to},
+        "resample": int(FILTERS[steps.interpolation]),
+        "do_center_crop": crops,
+        **({"crop_size": {"height": steps.size, "width": steps.size}} if crops else {}),
+        "do_rescale": True,
+        "rescale_factor": 1 / 255,
+        "do_normalize": True,
+        "image_mean": list(steps.mean),
+        "image_std": list(steps.std),
+        "do_convert_rgb": True,
+        "rgb": steps.rgb,
+        "centre": steps.centre,
+    }
+
+
+def from_open_clip(config: Mapping[str, Any]) -> Preprocess:
+    """Read the `preprocess_cfg` of an `open_clip_config.json`. Raises SensoriumError on what Preprocess cannot do."""
+    where = "open_clip_config.json: preprocess_cfg"
+    known = {"size", "mode", "mean", "std", "interpolation", "resize_mode", "fill_color"}
+    if unknown := sorted(set(config) - known):
+        raise SensoriumError(f"{where}: {unknown[0]}={config[unknown[0]]!r} is a step that Preprocess has no field for")
+    if config.get("mode", "RGB") != "RGB":
+        raise SensoriumError(f"{where}: mode={config['mode']!r}: only RGB is known")
+    resize = {"shortest": "short", "squash": "squash"}.get(config.get("resize_mode") or "shortest")
+    if resize is None:
+        raise SensoriumError(f"{where}: resize_mode={config['resize_mode']!r}: shortest and squash are known")
+    interpolation = config.get("interpolation") or "bicubic"
+    return Preprocess(
+        _square(_sides(config.get("size", 224)), where, "size"),
+        "squash" if resize == "squash" else "short",
+        None,
+        _named(where, "bicubic" if interpolation == "random" else interpolation),
+        _triple(where, "mean", config.get("mean") or CLIP_MEAN),
+        _triple(where, "std", config.get("std") or CLIP_STD),
+    )
+
+
+def to_open_clip(steps: Preprocess) -> dict[str, Any]:
+    """The `preprocess_cfg` of an `open_clip_config.json`. Raises SensoriumError where open_clip has no such step."""
+    if steps.resize_to not in (None, steps.size):
+        raise SensoriumError(
+            f"open_clip cannot resize to {steps.resize_to} and crop to {steps.size}: it knows one size"
+        )
+    return {
+        "size": steps.size,
+        "mode": "RGB",
+        "mean": list(steps.mean),
+        "std": list(steps.std),
+        "interpolation": steps.interpolation,
+        "resize_mode": "shortest" if steps.resize == "short" else "squash",
+    }
+
+
+def _sides(size: Any) -> dict[str, int]:
+    """A size however it is written: 224, [224, 224], {"shortest_edge": 224}, {"height": 224, "width": 224}."""
+    if isinstance(size, Mapping):
+        return {str(key): value for key, value in size.items() if value is not None}
+    if isinstance(size, list | tuple):
+        return {"side": size[0]} if len(set(size)) == 1 else {"height": size[0], "width": size[-1]}
+    return {} if size is None else {"side": size}
+
+
+def _square(sides: Mapping[str, int], where: str, key: str) -> int:
+    values = set(sides.values())
+    if len(values) != 1 or not set(sides) <= {"side", "shortest_edge", "height", "width"}:
+        raise SensoriumError(f"{where}: {key}={dict(sides)}: only square inputs are known")
+    return int(values.pop())
+
+
+def _named(where: str, filter: int | str) -> Filter:
+    names: dict[int | str, Filter] = {
+        0: "nearest",
+        1: "lanczos",
+        2: "bilinear",
+        3: "bicubic",
+        4: "box",
+        5: "hamming",
+        "nearest": "nearest",
+        "bilinear": "bilinear",
+        "bicubic": "bicubic",
+        "lanczos": "lanczos",
+    }
+    if filter not in names:
+        raise SensoriumError(f"{where}: interpolation {filter!r} is not one of Pillow's filters")
+    return names[filter]
+
+
+def _triple(where: str, key: str, values: Any, used: bool = True, unused: float = 0.0) -> Triple:
+    if not used:
+        return (unused, unused, unused)
+    if not isinstance(values, list | tuple) or len(values) != 3:
+        raise SensoriumError(f"{where}: {key}={values!r}: one number a channel is needed, for RGB")
+    return (float(values[0]), float(values[1]), float(values[2]))
