@@ -3,16 +3,27 @@
 An index is bound to the model that filled it (its `fingerprint`): vectors of two models cannot be compared.
 """
 
+import hashlib
 import os
+import re
+import threading
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
-from typing import Any, Protocol, Self
+from typing import Any, Self
 
-from sensorium.data.errors import Unreadable
+import numpy as np
+
+from sensorium.data.errors import SensoriumError, printable
+from sensorium.search.bank import BANK
+from sensorium.search.embeds import Embeds
 from sensorium.search.query import Answer, Hit, Query, Term
-from sensorium.search.store import Filter, Item, Vectors
-from sensorium.search.update import Progress, Report, Stopped
+from sensorium.search.sqlite import SQLiteStore
+from sensorium.search.store import EPOCH, Filter, Identity, Item, Near, Store, Vector, Vectors, item_id
+from sensorium.search.update import Progress, Report, Stopped, Update, resolve
+from sensorium.search.verdict import Verdict, judge_mixture, judge_pictures, judge_words
 
 __all__ = [
     "Answer",
@@ -29,56 +40,9 @@ __all__ = [
     "default_folder",
 ]
 
-
-class EmbeddedBatch(Protocol):
-    """What an embedder's stream yields: n readable paths, their vectors and sizes, and the files it could not read."""
-
-    @property
-    def paths(self) -> Sequence[Path]:
-        """The readable ones, in the order they were given."""
-        ...
-
-    @property
-    def vectors(self) -> Vectors:
-        """(n, dim), a row for each path."""
-        ...
-
-    @property
-    def sizes(self) -> Sequence[tuple[int, int]]:
-        """Width and height in pixels of each path."""
-        ...
-
-    @property
-    def unreadable(self) -> Sequence[Unreadable]:
-        """The others, each with its reason."""
-        ...
-
-
-class Embeds(Protocol):
-    """What the index needs of a model; `sensorium.tasks.embedding.Embedder` is one."""
-
-    @property
-    def name(self) -> str:
-        """What the user calls it."""
-        ...
-
-    @property
-    def fingerprint(self) -> str:
-        """Identity of weights and preprocessing."""
-        ...
-
-    @property
-    def dim(self) -> int:
-        """Length of a vector."""
-        ...
-
-    def embed(self, *, images: Any = None, text: Any = None) -> dict[str, Any]:
-        """{"images": (n, dim), "text": (m, dim)} float32, rows of length one."""
-        ...
-
-    def stream(self, paths: Iterable[Path], *, batch: int = 32) -> Iterator[EmbeddedBatch]:
-        """Embed files in order, decoding ahead of the model."""
-        ...
+SAMPLE = 1024
+"""Stored vectors that stand for the collection when a verdict is given."""
+CANCELLED = 1e-6
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,7 +54,6 @@ class Stats:
     dim: int
     items: int
     unreadable: int
-    contents: int
     roots: list[Path]
     bytes: int
 
@@ -107,6 +70,13 @@ def default_folder() -> Path:
 class Index:
     """A collection on disk and the model that understands it, for several threads and processes at once."""
 
+    def __init__(self, store: Store, embedder: Embeds | None, folder: Path) -> None:
+        self.store = store
+        self.embedder = embedder
+        self.folder = folder
+        self._bank: Vectors | None = None
+        self._bank_lock = threading.Lock()
+
     @classmethod
     def open(
         cls, path: str | os.PathLike[str] | None = None, embedder: Embeds | None = None, *, create: bool = True
@@ -117,7 +87,20 @@ class Index:
         Raises SensoriumError when the index was made by another model or a newer version, or when there is none and
         `create` is false or no embedder is given.
         """
-        raise NotImplementedError
+        folder = default_folder() if path is None else Path(path)
+        wanted = None
+        if embedder is not None:
+            wanted = Identity(model=embedder.name, fingerprint=embedder.fingerprint, dim=embedder.dim)
+        store = SQLiteStore.open(folder, wanted if create or (folder / "index.sqlite").exists() else None)
+        bound = store.identity
+        if wanted is not None and (bound.fingerprint, bound.dim) != (wanted.fingerprint, wanted.dim):
+            store.close()
+            made = "an earlier or different version of it" if bound.model == wanted.model else f"`{bound.model}`"
+            raise SensoriumError(
+                f"{folder}: this index was made by {made}, and vectors of `{wanted.model}` cannot be compared with it; "
+                f"open it with `{bound.model}`, or index into another folder"
+            )
+        return cls(store, embedder, folder)
 
     def update(
         self,
@@ -132,41 +115,181 @@ class Index:
         Raises SensoriumError when a root is missing or its drive is not mounted (nothing is removed then), and
         `Stopped` (a KeyboardInterrupt) with the report so far on Ctrl-C.
         """
-        raise NotImplementedError
+        return Update(self.store, self._model(), progress, retry_unreadable=retry_unreadable).run(resolve(roots), batch)
 
     def search(self, query: Query | str, k: int = 20, *, offset: int = 0, where: Filter | None = None) -> Answer:
         """The k best items after the first `offset`, best first. A plain string is a query of one text term.
 
         Raises SensoriumError for an empty query, a term that names no item, or an unreadable example (Unreadable).
         """
-        raise NotImplementedError
+        began = time.perf_counter()
+        asked = Query([Term(text=query)]) if isinstance(query, str) else query
+        if k < 1 or offset < 0:
+            raise SensoriumError(f"k = {k} and offset = {offset} make no page: k must be at least 1, offset at least 0")
+        question, examples = self._question(asked.terms)
+        hidden = set() if asked.include_example else examples
+        near = self.store.search(question, offset + k + len(hidden), where=where)
+        near = [each for each in near if each.item.id not in hidden]
+        page = near[offset : offset + k]
+        judged = [*near[:1], *page]  # whether the answer is good depends on the best of all, on whatever page
+        verdict = self._judge(asked.terms, question, judged)
+        sure = verdict.confidence.tolist()
+        return Answer(
+            hits=[_hit(each, confidence) for each, confidence in zip(page, sure[1:], strict=True)],
+            good=bool(near) and sure[0] >= 0.5,
+            confidence=sure[0] if near else 0.0,
+            cutoff=verdict.cutoff,
+            seconds=time.perf_counter() - began,
+        )
 
     def get(self, id_or_path: str | os.PathLike[str]) -> Item | None:
         """The item with this id or path."""
-        raise NotImplementedError
+        if isinstance(id_or_path, str) and re.fullmatch("[0-9a-f]{16}", id_or_path):
+            (item,) = self.store.get([id_or_path])
+            if item is not None:
+                return item
+        (item,) = self.store.get([item_id(os.path.abspath(os.path.expanduser(id_or_path)))])
+        return item
 
     def items(self, where: Filter | None = None) -> Iterator[Item]:
         """Every readable item, ordered by path."""
-        raise NotImplementedError
+        return self.store.iterate(where, readable=True)
 
     def unreadable(self) -> list[tuple[Path, str]]:
         """Every file that could not be read, with the reason, ordered by path."""
-        raise NotImplementedError
+        return [(item.path, item.reason or "") for item in self.store.iterate(readable=False)]
 
     def remove(self, path: str | os.PathLike[str]) -> int:
         """Forget everything at or below `path` (the files stay); returns how many items that were."""
-        raise NotImplementedError
+        (top,) = resolve(path)
+        removed = self.store.delete([item.id for item in self.store.iterate(Filter(below=top))])
+        for name, value in self.store.notes("root/").items():
+            root = Path(os.fsdecode(value.split(b"\0", 1)[1]))
+            if root == top or top in root.parents:
+                self.store.note(name, None)
+        return removed
 
     def stats(self) -> Stats:
         """What the index holds."""
-        raise NotImplementedError
+        roots = [Path(os.fsdecode(value.split(b"\0", 1)[1])) for value in self.store.notes("root/").values()]
+        return Stats(
+            folder=self.folder,
+            model=self.store.identity.model,
+            dim=self.store.identity.dim,
+            items=self.store.count(readable=True),
+            unreadable=self.store.count(readable=False),
+            roots=sorted(roots),
+            bytes=sum(path.stat().st_size for path in self.folder.iterdir() if path.is_file()),
+        )
 
     def close(self) -> None:
         """Let go of files and memory."""
-        raise NotImplementedError
+        self.store.close()
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *exception: object) -> None:
         self.close()
+
+    def _model(self) -> Embeds:
+        if self.embedder is None:
+            raise SensoriumError(
+                f"this needs the model that made the index: open it with `{self.store.identity.model}` loaded"
+            )
+        return self.embedder
+
+    def _question(self, terms: Sequence[Term]) -> tuple[Vector, set[str]]:
+        """The direction asked for, and the ids of the items that stand as examples in it."""
+        if not terms:
+            raise SensoriumError("an empty question: give words, a picture or an item of the index")
+        texts = [term.text for term in terms if term.text is not None]
+        words = iter(_rows(self._model().embed(text=texts)["text"]) if texts else [])
+        total = np.zeros(self.store.identity.dim, np.float64)
+        examples: set[str] = set()
+        for term in terms:
+            if sum(part is not None for part in (term.text, term.image, term.item)) != 1:
+                raise SensoriumError("a term is exactly one of text, image and item")
+            if not np.isfinite(term.weight):
+                raise SensoriumError(f"a weight must be a finite number, not {term.weight}")
+            if term.text is not None:
+                vector = next(words)
+                if not term.text.strip():
+                    raise SensoriumError("an empty text: give words to look for")
+            else:
+                vector, example = self._example(term)
+                examples |= {example} if example else set()
+            total += term.weight * vector / max(float(np.linalg.norm(vector)), CANCELLED)
+        length = float(np.linalg.norm(total))
+        if length < CANCELLED:
+            raise SensoriumError("the terms cancel each other out; change a weight")
+        return (total / length).astype(np.float32), examples
+
+    def _example(self, term: Term) -> tuple[Vector, str | None]:
+        """The vector of a picture, taken from the index where it is stored there unchanged, and its id there."""
+        source = term.item if term.item is not None else term.image
+        item = self.get(source) if isinstance(source, str | os.PathLike) else None
+        if item is not None and item.reason is None and (term.item is not None or _unchanged(item)):
+            stored = self.store.vectors([item.digest])
+            if item.digest in stored:
+                return stored[item.digest], item.id
+        if term.item is not None:
+            said = f"could not be read: {item.reason}" if item is not None and item.reason else "is not in the index"
+            raise SensoriumError(f"{printable(os.fspath(term.item))} {said}")
+        (vector,) = _rows(self._model().embed(images=[term.image])["images"])
+        return vector, None if item is None else item.id
+
+    def _judge(self, terms: Sequence[Term], question: Vector, near: Sequence[Near]) -> Verdict:
+        scores = np.array([each.score for each in near], np.float64)
+        wanted = [term for term in terms if term.weight > 0] or terms
+        if all(term.text is not None for term in wanted):
+            vectors = self.store.vectors([each.item.digest for each in near])
+            empty = np.zeros(len(question), np.float32)  # deleted since it was found
+            hits = np.array([vectors.get(each.item.digest, empty) for each in near], np.float32)
+            return judge_words(question, hits.reshape(-1, len(question)), scores, self._captions())
+        sample = self.store.sample(SAMPLE)
+        if len(terms) == 1:
+            bank = self._captions() if self.embedder is not None and len(sample) < 8 else None
+            return judge_pictures(scores, sample, bank)
+        return judge_mixture(question, scores, sample)
+
+    def _captions(self) -> Vectors:
+        """The embedded bank (m, dim), made once for an index and kept in it."""
+        with self._bank_lock:
+            if self._bank is None:
+                name = "bank/" + hashlib.blake2b("\n".join(BANK).encode(), digest_size=8).hexdigest()
+                stored = self.store.notes(name).get(name)
+                if stored is None:
+                    stored = np.asarray(self._model().embed(text=list(BANK))["text"], "<f2").tobytes()
+                    self.store.note(name, stored)
+                self._bank = np.frombuffer(stored, "<f2").reshape(len(BANK), -1).astype(np.float32)
+            return self._bank
+
+
+def _rows(vectors: Any) -> list[Vector]:
+    return list(np.asarray(vectors, np.float32))
+
+
+def _unchanged(item: Item) -> bool:
+    try:
+        status = item.path.stat()
+    except OSError:
+        return False
+    return (item.size, item.modified) == (status.st_size, status.st_mtime_ns)
+
+
+def _hit(near: Near, confidence: float) -> Hit:
+    item = near.item
+    return Hit(
+        id=item.id,
+        path=item.path,
+        kind=item.kind,
+        score=near.score,
+        confidence=confidence,
+        match=confidence >= 0.5,
+        width=item.width,
+        height=item.height,
+        size=item.size,
+        modified=EPOCH + timedelta(microseconds=item.modified // 1000),
+        taken=None if item.taken is None else EPOCH + timedelta(microseconds=item.taken // 1000),
+    )

@@ -56,10 +56,12 @@ class Hit:
 class Answer:
     """Ranked hits, best first. `good` is whether the best item of the whole collection is a match, whatever the page.
 
-    cutoff: the cosine from which on a hit of this question tends to be a match. seconds: what the search took.
+    confidence: of that best item. cutoff: the cosine from which on hits of this question match (for words it differs
+    a little from picture to picture: this is the mean over the hits). seconds: what the search took.
     """
 
     hits: list[Hit]
     good: bool
+    confidence: float
     cutoff: float
     seconds: float

@@ -17,7 +17,7 @@ from typing import Any, Self
 import numpy as np
 
 from sensorium.search.matrix import Ids
-from sensorium.search.nearest import CHUNK, Nearest
+from sensorium.search.nearest import CHUNK, Nearest, Scores
 from sensorium.search.schema import COLUMNS, connect, key, read_item, read_vectors, told_plainly
 from sensorium.search.store import Filter, Identity, Item, MissingVector, Near, Vector, Vectors
 from sensorium.search.where import condition
@@ -86,20 +86,8 @@ class SQLiteStore:
         """See `Store.search`."""
         if k <= 0 or offset < 0:
             return []
-        need = offset + k
-        few = self._chosen(where, SELECTIVE)
-        if few is not None:
-            return self._ranked(self._nearest.scan(vector, [few], need), where)[offset:need]
-        proposed = max(PROPOSED, 1 << (2 * need - 1).bit_length())  # in steps, so that pages see the same proposals
-        while True:
-            scores, everything = self._nearest.propose(vector, proposed)
-            near = self._ranked(scores, where)
-            if len(near) >= need or everything:
-                return near[offset:need]
-            if proposed > SELECTIVE and (many := self._chosen(where, None)) is not None:
-                pieces = np.array_split(many, len(many) // CHUNK + 1)
-                return self._ranked(self._nearest.scan(vector, pieces, need), where)[offset:need]
-            proposed *= 8
+        rows, scores = self._best(vector, offset + k, where)
+        return [Near(read_item(row[1:]), scores[row[0]]) for row in rows[offset : offset + k]]
 
     def get(self, ids: Sequence[str]) -> list[Item | None]:
         """See `Store.get`."""
@@ -188,16 +176,32 @@ class SQLiteStore:
         rows = self._rows(f"SELECT content FROM item WHERE {sql} AND +content IS NOT NULL{most}", values)
         return None if limit is not None and len(rows) > limit else np.unique(np.array(rows, np.int64).reshape(-1))
 
-    def _ranked(self, scores: Mapping[int, float], where: Filter | None) -> list[Near]:
-        """The items that have these contents and pass the filter, best first."""
+    def _best(self, vector: Vector, need: int, where: Filter | None) -> tuple[list[Any], Scores]:
+        """At least the `need` best rows, where there are so many, and the scores of their contents."""
+        few = self._chosen(where, SELECTIVE)
+        if few is not None:
+            scores = self._nearest.scan(vector, [few], need)
+            return self._ranked(scores, where), scores
+        proposed = max(PROPOSED, 1 << (2 * need - 1).bit_length())  # in steps, so that pages see the same proposals
+        while True:
+            scores, everything = self._nearest.propose(vector, proposed)
+            rows = self._ranked(scores, where)
+            if len(rows) >= need or everything:
+                return rows, scores
+            if proposed > SELECTIVE and (many := self._chosen(where, None)) is not None:
+                scores = self._nearest.scan(vector, np.array_split(many, len(many) // CHUNK + 1), need)
+                return self._ranked(scores, where), scores
+            proposed *= 8
+
+    def _ranked(self, scores: Scores, where: Filter | None) -> list[Any]:
+        """Rows of the items that have these contents and pass the filter, best first."""
         sql, values = _asked(where, True)
         rows = self._rows(
             f"SELECT content, {COLUMNS} FROM item INDEXED BY item_content JOIN content ON content.id = item.content "
             f"WHERE content IN (SELECT value FROM json_each(?)) AND {sql}",
             (json.dumps(list(scores)), *values),
         )
-        rows.sort(key=lambda row: (-scores[row[0]], row[1]))
-        return [Near(read_item(row[1:]), scores[row[0]]) for row in rows]
+        return sorted(rows, key=lambda row: (-scores[row[0]], row[1]))
 
 
 def _asked(where: Filter | None, readable: bool | None) -> tuple[str, list[object]]:

@@ -8,7 +8,7 @@ import hashlib
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Protocol, TypeAlias
 
@@ -19,6 +19,9 @@ Vectors: TypeAlias = NDArray[np.float32]
 """(n, dim) float32, rows of length one."""
 Vector: TypeAlias = NDArray[np.float32]
 """(dim,) float32 of length one."""
+
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def item_id(path: str | os.PathLike[str]) -> str:

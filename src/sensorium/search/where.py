@@ -4,9 +4,8 @@ import os
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
-from sensorium.search.store import Filter
+from sensorium.search.store import EPOCH, Filter
 
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 LARGEST = 2**63 - 1
 
 
