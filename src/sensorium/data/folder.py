@@ -46,7 +46,7 @@ def _walk(root: str, status: os.stat_result) -> Iterator[Path | Unreadable]:
         try:
             status = os.stat(entry.path)
         except OSError as error:
-            if image:
+            if image or entry.is_dir(follow_symlinks=False):
                 broken = isinstance(error, FileNotFoundError) and entry.is_symlink()
                 yield Unreadable(entry.path, "a broken link" if broken else system_reason(error))
             continue

@@ -250,7 +250,7 @@ def _reason(error: Exception) -> str:
         return "truncated"
     if isinstance(error, Image.UnidentifiedImageError) or not text:
         return "damaged (its header makes no sense)"
-    return f"damaged ({text[:80]})"
+    return f"damaged ({text[:80]})" if re.search("[a-z]{3}", text) else "damaged"
 
 
 # -- orientation ------------------------------------------------------------------------------------------------------
