@@ -1,0 +1,85 @@
+"""Where words go: results to standard output, everything about the work to standard error, on any terminal or none."""
+
+import json
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.theme import Theme
+
+from sensorium.data.errors import printable
+
+THEME = Theme({"path": "default", "quiet": "bright_black", "good": "green", "mark": "bold", "bar.complete": "green"})
+
+
+def stdout() -> Console:
+    """Results. Lines are never cut or wrapped when they go to a file or another program."""
+    return Console(theme=THEME, highlight=False, soft_wrap=not sys.stdout.isatty())
+
+
+def stderr() -> Console:
+    """Progress, warnings and errors."""
+    return Console(theme=THEME, highlight=False, stderr=True)
+
+
+def tolerate_any_text() -> None:
+    """Let both streams print every string: what their encoding lacks comes out as an escape, not as a crash."""
+    for stream in (sys.stdout, sys.stderr):
+        reconfigure = getattr(stream, "reconfigure", None)  # absent where a test or a notebook took the stream over
+        if reconfigure is not None:
+            reconfigure(errors="backslashreplace")
+
+
+def write_json(value: Any) -> None:
+    """One JSON value and nothing else on standard output; names that are not UTF-8 survive as lone surrogates."""
+    sys.stdout.write(json.dumps(value, indent=2, default=_plain) + "\n")
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Path):
+        return str(value)
+    if isinstance(value, datetime):
+        return value.isoformat()
+    raise TypeError(f"{type(value).__name__} has no JSON form")
+
+
+def short(path: str | os.PathLike[str]) -> str:
+    """A path as people like to read it: below the working directory or the home folder without their names."""
+    plain = Path(path)
+    for root, mark in ((Path.cwd(), Path()), (Path.home(), Path("~"))):
+        if plain.is_relative_to(root) and plain != root:
+            return printable(str(mark / plain.relative_to(root)))
+    return printable(str(plain))
+
+
+def count(number: int, noun: str) -> str:
+    """`1 picture`, `1,204 pictures`."""
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
+def duration(seconds: float) -> str:
+    """`0.8 s`, `42 s`, `3 min 05 s`, `2 h 10 min`."""
+    if seconds < 10:
+        return f"{seconds:.1f} s"
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+
+
+@contextmanager
+def waiting(message: str) -> Iterator[None]:
+    """Say that something slow is going on, where somebody watches; leave no trace of it afterwards."""
+    console = stderr()
+    if console.is_terminal:
+        with console.status(f"[quiet]{message}"):
+            yield
+    else:
+        yield

@@ -1,0 +1,91 @@
+"""`sensorium models`: every preset, how large it is, and where its public weights come from under which licence."""
+
+from dataclasses import asdict, dataclass
+
+from sensorium.app.console import stdout, write_json
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """One preset. `searches` says what it can be asked with; the last three are None where no weights are public."""
+
+    name: str
+    system: str
+    parameters: int
+    searches: str
+    licence: str | None
+    trained_on: str | None
+    source: str | None
+
+
+def rows() -> list[Row]:
+    """Every model that `sensorium.load` knows by name; parameters are counted without making any."""
+    import torch
+
+    from sensorium.checkpoints.load import PRESETS
+    from sensorium.checkpoints.sources import SOURCES
+    from sensorium.models.clip import CLIP, CLIPConfig
+    from sensorium.models.vit import ViT
+
+    def sized(name: str) -> tuple[str, int]:
+        config = PRESETS[name]
+        with torch.device("meta"):
+            system, model = ("CLIP", CLIP(config)) if isinstance(config, CLIPConfig) else ("ViT", ViT(config))
+        return system, sum(each.numel() for each in model.parameters())
+
+    found = [_pocket()]
+    for name in [*SOURCES, *(name for name in PRESETS if name not in SOURCES)]:
+        source = SOURCES.get(name)
+        system, parameters = sized(name)
+        found.append(
+            Row(
+                name=name,
+                system=system,
+                parameters=parameters,
+                searches="words and pictures" if system == "CLIP" else "pictures",
+                licence=source.licence if source else None,
+                trained_on=source.trained_on if source else None,
+                source=source.hub if source else None,
+            )
+        )
+    return found
+
+
+def list_models(*, as_json: bool) -> None:
+    """Print the table: one line a model, grouped by system; what it was trained on where there is room."""
+    found = rows()
+    if as_json:
+        write_json([asdict(row) for row in found])
+        return
+    console = stdout()
+    roomy = not console.is_terminal or console.width >= 110
+    for system in dict.fromkeys(row.system for row in found):
+        members = [row for row in found if row.system == system]
+        console.print(f"[mark]{system}[/]  [quiet]searches by {members[0].searches}")
+        for row in sorted(members, key=lambda row: (row.source is None, row.parameters)):
+            line = f"  {row.name:<21} {_millions(row.parameters):>6}  "
+            line += f"{row.licence or '':<10}  {row.source or 'no public weights: train it':<37}"
+            if roomy and row.trained_on:
+                line += f"  {row.trained_on}"
+            console.print(line.rstrip(), markup=False, style="quiet" if row.source is None else "default")
+        console.print()
+    console.print("[quiet]Columns: name, parameters, licence of the public weights, hub id of the weights.")
+    console.print("[quiet]Each is fetched once, when first used: sensorium index FOLDER --model NAME")
+
+
+def _pocket() -> Row:
+    from sensorium.checkpoints.pocket import load_pocket
+
+    model, _, _ = load_pocket()
+    return Row(
+        name="pocket",
+        system="pocket",
+        parameters=sum(each.numel() for each in model.parameters()),
+        searches="words and pictures",
+        licence="Apache-2.0",
+        trained_on="ImageNet-1k, sentence pairs",
+        source="inside Python packages",
+    )
+
+
+def _millions(parameters: int) -> str:
+    return f"{parameters / 1e6:.1f} M" if parameters < 99.5e6 else f"{parameters / 1e6:.0f} M"

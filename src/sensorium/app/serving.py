@@ -1,0 +1,66 @@
+"""`sensorium serve`: listen, say where, open the browser, stop quietly."""
+
+import errno
+import socket
+import threading
+import webbrowser
+from pathlib import Path
+
+from sensorium.app.collection import open_index
+from sensorium.app.console import count, stderr, stdout, waiting
+from sensorium.app.guard import is_loopback, names_of
+from sensorium.data.errors import SensoriumError
+
+
+def serve_index(folder: Path | None, *, host: str, port: int, browse: bool) -> None:
+    """Serve the page until interrupted. Raises SensoriumError when there is no index or the port is taken."""
+    listener = listen(host, port)
+    try:
+        index = open_index(folder)
+        with waiting("opening the page …"):
+            import uvicorn
+
+            from sensorium.app.web import create_page
+
+            page = create_page(index, answers=names_of(host))
+        address = address_of(listener, host)
+        pictures = count(index.stats().items, "picture")
+        stdout().print(f"[mark]{address}[/]  [quiet]{pictures}; stop with Ctrl-C")
+        if not is_loopback(host):
+            stderr().print(
+                f"[bold yellow]warning:[/] {host} is not this machine alone: everyone who reaches it sees every "
+                "indexed picture. Leave --host out to keep the page to yourself."
+            )
+        if browse:
+            threading.Timer(0.5, webbrowser.open, [address]).start()
+        config = uvicorn.Config(
+            page, log_level="warning", access_log=False, timeout_graceful_shutdown=2, server_header=False
+        )
+        try:
+            uvicorn.Server(config).run(sockets=[listener])
+        except KeyboardInterrupt:  # how the page is meant to be left; uvicorn has closed it by now
+            stderr().print("[quiet]stopped")
+    finally:
+        listener.close()
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A socket that listens; before the model is loaded, so that a taken port is told at once."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((host, port))
+    except (OSError, OverflowError) as error:
+        listener.close()
+        if isinstance(error, OSError) and error.errno == errno.EADDRINUSE:
+            raise SensoriumError(f"port {port} is taken: stop what uses it, or choose another with --port") from None
+        reason = error.strerror if isinstance(error, OSError) else "ports lie in 0..65535"
+        raise SensoriumError(f"cannot listen on {host}:{port}: {reason}") from None
+    return listener
+
+
+def address_of(listener: socket.socket, host: str) -> str:
+    """The page's address as a person opens it on this machine."""
+    name = host if is_loopback(host) or host not in ("0.0.0.0", "::") else "127.0.0.1"
+    return f"http://{f'[{name}]' if ':' in name else name}:{listener.getsockname()[1]}/"

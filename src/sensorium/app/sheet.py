@@ -1,0 +1,127 @@
+"""A contact sheet: one picture that shows a ranked answer, the way photographers proofed a roll of film."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+
+from PIL import Image, ImageDraw, ImageFont
+
+from sensorium.app.console import short
+from sensorium.data.errors import SensoriumError, Unreadable
+
+PAPER, INK, QUIET, FAINT, ACCENT = (250, 249, 246), (28, 27, 25), (120, 116, 108), (226, 222, 214), (33, 110, 88)
+CELL, GAP, MARGIN, CAPTION, HEADING = 240, 24, 48, 44, 62
+
+
+@dataclass(frozen=True, kw_only=True)
+class Frame:
+    """One picture on the sheet. Faint ones are best guesses that fell below the cut-off."""
+
+    path: Path
+    score: float
+    confidence: float
+    faint: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Strip:
+    """One question and the pictures that answered it; `remark` stands beside the question."""
+
+    question: str
+    frames: Sequence[Frame]
+    remark: str = ""
+
+
+def write_sheet(
+    target: Path, strips: Sequence[Strip], *, columns: int = 5, thumbnail: Callable[[Path, int], bytes] | None = None
+) -> None:
+    """Draw the strips below one another and save them in the format that `target`'s ending names.
+
+    Raises SensoriumError when the file cannot be written or its ending names no picture format.
+    """
+    sheet = draw_sheet(strips, columns=columns, thumbnail=thumbnail)
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        sheet.save(target)
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        raise SensoriumError(f"cannot write the contact sheet {short(target)}: {reason}. Name a .png or .jpg file") from None
+
+
+def draw_sheet(
+    strips: Sequence[Strip], *, columns: int = 5, thumbnail: Callable[[Path, int], bytes] | None = None
+) -> Image.Image:
+    """The sheet as a picture, `columns` photographs wide."""
+    if thumbnail is None:
+        from sensorium.data.image import thumbnail
+    rows = [max(1, -(-len(strip.frames) // columns)) for strip in strips]
+    width = 2 * MARGIN + columns * CELL + (columns - 1) * GAP
+    height = 2 * MARGIN + sum(HEADING + n * (CELL + CAPTION) + (n - 1) * GAP for n in rows) + GAP * 2 * (len(rows) - 1)
+    sheet = Image.new("RGB", (width, height), PAPER)
+    pen = ImageDraw.Draw(sheet)
+    top = MARGIN
+    for strip, n in zip(strips, rows, strict=True):
+        _heading(pen, strip, top, width)
+        top += HEADING
+        for position, frame in enumerate(strip.frames):
+            left = MARGIN + position % columns * (CELL + GAP)
+            _frame(sheet, pen, frame, left, top + position // columns * (CELL + CAPTION + GAP), thumbnail)
+        top += n * (CELL + CAPTION) + (n - 1) * GAP + 2 * GAP
+    return sheet
+
+
+def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+    return ImageFont.load_default(size)
+
+
+def _heading(pen: ImageDraw.ImageDraw, strip: Strip, top: int, width: int) -> None:
+    question = _fitted(pen, _drawable(strip.question), _font(26), width - 2 * MARGIN - 260)
+    pen.text((MARGIN, top), question, fill=INK, font=_font(26))
+    if strip.remark:
+        pen.text((width - MARGIN, top + 10), _drawable(strip.remark), fill=QUIET, font=_font(15), anchor="ra")
+    pen.line([(MARGIN, top + 42), (width - MARGIN, top + 42)], fill=FAINT, width=2)
+
+
+def _frame(
+    sheet: Image.Image,
+    pen: ImageDraw.ImageDraw,
+    frame: Frame,
+    left: int,
+    top: int,
+    thumbnail: Callable[[Path, int], bytes],
+) -> None:
+    try:
+        picture = Image.open(BytesIO(thumbnail(frame.path, CELL * 2))).convert("RGB")
+    except Unreadable:  # gone or changed since it was indexed: the sheet says so in its place
+        pen.rectangle([left, top, left + CELL, top + CELL], outline=FAINT, width=2)
+        pen.text((left + CELL // 2, top + CELL // 2), "no longer readable", fill=QUIET, font=_font(14), anchor="mm")
+    else:
+        picture.thumbnail((CELL, CELL), Image.Resampling.LANCZOS)
+        if frame.faint:
+            picture = Image.blend(picture, Image.new("RGB", picture.size, PAPER), 0.55)
+        sheet.paste(picture, (left + (CELL - picture.width) // 2, top + (CELL - picture.height) // 2))
+    base = top + CELL + 10
+    score = f"{frame.confidence:.0%}"
+    room = CELL - pen.textlength(score, font=_font(14)) - 12
+    name = _fitted(pen, _drawable(short(frame.path.name)), _font(14), room)
+    pen.text((left, base), name, fill=QUIET if frame.faint else INK, font=_font(14))
+    pen.text((left + CELL, base), score, fill=QUIET if frame.faint else ACCENT, font=_font(14), anchor="ra")
+
+
+def _fitted(
+    pen: ImageDraw.ImageDraw, text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, room: float
+) -> str:
+    """`text`, its middle left out where it is wider than `room` pixels: the ending of a file name tells the most."""
+    if pen.textlength(text, font=font) <= room:
+        return text
+    for kept in range(len(text) - 1, 1, -1):
+        shorter = f"{text[: kept // 2]}…{text[len(text) - (kept - kept // 2) :]}"
+        if pen.textlength(shorter, font=font) <= room:
+            return shorter
+    return "…"
+
+
+def _drawable(text: str) -> str:
+    """`text` without line breaks, and with a dash for the minus sign that Pillow's own font lacks."""
+    return " ".join(text.split()).replace("−", "–")
