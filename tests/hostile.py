@@ -9,6 +9,7 @@ import zipfile
 import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -58,6 +59,7 @@ def encoded(format: str, image: Image.Image | None = None, **options: object) ->
     return out.getvalue()
 
 
+@cache
 def samples() -> dict[str, bytes]:
     """One small valid file of every kind, by file name."""
     frames = [picture(), picture().rotate(90), picture().rotate(180)]
@@ -92,8 +94,7 @@ def _valid(room: Path, made: Hostile) -> None:
 def _truncated(room: Path, made: Hostile) -> None:
     for name, data in samples().items():
         for percent in (1, 10, 30, 50, 80, 95):
-            # a JPEG 2000 cut short is a coarser picture, and so it decodes
-            certain = False if percent <= 50 and not name.endswith(".jp2") else None
+            certain = False if percent <= 50 else None
             if name.startswith("moving") and percent > 10:
                 certain = None  # the first frame may be there
             made.add(room / f"{percent:02}-{name}", data[: max(len(data) * percent // 100, 1)], certain)
@@ -131,7 +132,7 @@ def png(width: int, height: int, *chunks: bytes, depth: int = 8, colour: int = 2
     return b"\x89PNG\r\n\x1a\n" + b"".join(body)
 
 
-def _ifd(*entries: tuple[int, int, int, int], after: int = 0) -> bytes:
+def tiff(*entries: tuple[int, int, int, int], after: int = 0) -> bytes:
     """A little-endian TIFF whose first directory holds (tag, type, count, value) as given."""
     rows = b"".join(struct.pack("<HHII", *entry) for entry in entries)
     return b"II*\0" + struct.pack("<IH", 8, len(entries)) + rows + struct.pack("<I", after)
@@ -148,7 +149,7 @@ def _bombs(room: Path, made: Hostile) -> None:
     canvas = b"VP8X" + struct.pack("<I", 10) + bytes(4) + b"\xff" * 6
     huge = png(60_000, 60_000)
     icon = struct.pack("<HHHBBBBHHII", 0, 1, 1, 0, 0, 0, 0, 1, 32, len(huge), 22) + huge
-    tiff = ((257, 4, 1, 100_000), (258, 3, 1, 8), (259, 3, 1, 1), (262, 3, 1, 1), (273, 4, 1, 8), (279, 4, 1, 100))
+    tags = ((257, 4, 1, 100_000), (258, 3, 1, 8), (259, 3, 1, 1), (262, 3, 1, 1), (273, 4, 1, 8), (279, 4, 1, 100))
     flat = encoded("JPEG", Image.new("L", (4000, 4000), 90), progressive=True)
     scan = flat[flat.rindex(b"\xff\xda") : -2]
     for name, data in {
@@ -161,10 +162,10 @@ def _bombs(room: Path, made: Hostile) -> None:
         "size.gif": b"GIF89a" + struct.pack("<HHBBB", 65535, 65535, 0, 0, 0) + encoded("GIF")[13:],
         "canvas.webp": b"RIFF" + struct.pack("<I", len(webp) + 10) + b"WEBP" + canvas + webp[12:],
         "size.avif": bytes(avif),
-        "size.tif": _ifd((256, 4, 1, 100_000), *tiff),
-        "count.tif": _ifd((256, 4, 4_000_000_000, 8), *tiff),
-        "strips.tif": _ifd((256, 4, 1, 8), *tiff[:-2], (273, 4, 0xFFFFFFFF, 8), (279, 4, 0xFFFFFFFF, 8)),
-        "itself.tif": _ifd((256, 4, 1, 8), (34665, 4, 1, 8), after=8),
+        "size.tif": tiff((256, 4, 1, 100_000), *tags),
+        "count.tif": tiff((256, 4, 4_000_000_000, 8), *tags),
+        "strips.tif": tiff((256, 4, 1, 8), *tags[:-2], (273, 4, 0xFFFFFFFF, 8), (279, 4, 0xFFFFFFFF, 8)),
+        "itself.tif": tiff((256, 4, 1, 8), (34665, 4, 1, 8), after=8),
         "nowhere.tif": b"II*\0" + struct.pack("<I", 0xFFFFFFF0),
         "size.bmp": b"BM" + struct.pack("<IIIIiiHH", 100, 0, 54, 40, 2**30, 2**30, 1, 24) + bytes(60),
         "negative.bmp": b"BM" + struct.pack("<IIIIiiHH", 100, 0, 54, 40, -5, -(2**31), 1, 24) + bytes(60),
@@ -211,11 +212,11 @@ def _metadata(room: Path, made: Hostile) -> None:
         "noise": draw.randbytes(400),
         "short": b"II*\0",
         "far": b"II*\0" + struct.pack("<I", 0xFFFFFFF0),
-        "loop": _ifd((34665, 4, 1, 8), (0x0112, 3, 1, 6), after=8),
-        "count": _ifd((0x0112, 3, 0xFFFFFFFF, 6)),
-        "orientation": _ifd((0x0112, 3, 1, 99)),
-        "text": _ifd((0x0112, 2, 4, 0x41414141)),
-        "float": _ifd((0x0112, 12, 1, 8)),
+        "loop": tiff((34665, 4, 1, 8), (0x0112, 3, 1, 6), after=8),
+        "count": tiff((0x0112, 3, 0xFFFFFFFF, 6)),
+        "orientation": tiff((0x0112, 3, 1, 99)),
+        "text": tiff((0x0112, 2, 4, 0x41414141)),
+        "float": tiff((0x0112, 12, 1, 8)),
     }
     for name, block in blocks.items():
         made.add(room / f"{name}.jpg", encoded("JPEG", exif=b"Exif\0\0" + block), True)
@@ -282,7 +283,7 @@ def _special(room: Path, made: Hostile) -> None:
 
 
 def _too_deep(room: Path, made: Hostile) -> None:
-    """A picture at a path of 10,000 characters: it can be made step by step, and opened by no one who names it whole."""
+    """A picture at a path of 10,000 characters: it can be made step by step, and not be opened by its whole name."""
     handle = os.open(room, os.O_RDONLY)
     for _ in range(40):
         os.mkdir("d" * 250, dir_fd=handle)

@@ -1,6 +1,7 @@
 import os
 
 import pytest
+
 from sensorium.data.errors import Unreadable
 from sensorium.data.folder import find_images
 

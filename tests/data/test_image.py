@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 import simplejpeg
 from PIL import Image, ImageOps
+
 from sensorium.data.errors import Unreadable
 from sensorium.data.image import PIXEL_LIMIT, from_array, read_image, thumbnail
-
-from tests.hostile import _ifd, encoded, picture, png
+from tests.hostile import encoded, picture, png, samples, tiff
 
 
 def pixels(image):
@@ -89,14 +89,14 @@ def test_twelve_bits_are_scaled_by_the_depth_the_file_states():
     packed = bytearray()
     for first, second in values.reshape(-1, 2):
         packed += bytes([first >> 4, (first & 15) << 4 | second >> 8, second & 255])
-    head = _ifd(*[(tag, 3, 1, value) for tag, value in _gray_tags(4, 1, 12, 122, len(packed))])
+    head = tiff(*[(tag, 3, 1, value) for tag, value in _gray_tags(4, 1, 12, 122, len(packed))])
     image = read_image(head.ljust(122, b"\0") + bytes(packed))
     assert pixels(image)[0, :, 0].tolist() == [0, 62, 128, 255]
 
 
 def test_white_is_zero_in_sixteen_bits_too():
     tags = dict(_gray_tags(2, 1, 16, 122, 4)) | {262: 0}
-    data = _ifd(*[(tag, 3, 1, value) for tag, value in tags.items()]).ljust(122, b"\0") + b"\0\0\xff\xff"
+    data = tiff(*[(tag, 3, 1, value) for tag, value in tags.items()]).ljust(122, b"\0") + b"\0\0\xff\xff"
     assert pixels(read_image(data))[0, :, 0].tolist() == [255, 0]
 
 
@@ -154,21 +154,29 @@ def test_content_decides_not_the_name(tmp_path):
     assert difference(read_image(str(tmp_path / "a.jpg")), picture()) == 0
 
 
-def test_truncation_and_foreign_content_have_stable_reasons(tmp_path):
-    cases = {
-        "truncated": encoded("JPEG")[:500],
+@pytest.mark.parametrize("name", samples())
+def test_a_file_cut_in_half_is_called_truncated(name):
+    data = samples()[name]
+    try:
+        read_image(data[: len(data) // 2])
+    except Unreadable as error:
+        reason = error.reason
+    else:
+        reason = "truncated" if name.startswith("moving") else "decoded"  # a first frame may be whole
+    assert reason == "truncated"
+
+
+def test_reasons_are_stable(tmp_path):
+    jpeg = bytearray(encoded("JPEG"))
+    at = jpeg.index(b"\xff\xc0") + 5
+    jpeg[at : at + 4] = (60000).to_bytes(2, "big") * 2
+    path = tmp_path / "x.png"
+    for reason, data in {
         "empty file": b"",
         "not an image": b"hello",
-        f"too many pixels: 60000 x 60000, the limit is {PIXEL_LIMIT // 10**6} million": None,
-    }
-    for reason, data in cases.items():
-        path = tmp_path / "x.png"
-        path.write_bytes(encoded("JPEG2000") if data is None else data)
-        if data is None:
-            jpeg = bytearray(encoded("JPEG"))
-            at = jpeg.index(b"\xff\xc0") + 5
-            jpeg[at : at + 4] = (60000).to_bytes(2, "big") * 2
-            path.write_bytes(jpeg)
+        f"too many pixels: 60000 x 60000, the limit is {PIXEL_LIMIT // 10**6} million": jpeg,
+    }.items():
+        path.write_bytes(data)
         with pytest.raises(Unreadable) as caught:
             read_image(path)
         assert (caught.value.path, caught.value.reason) == (str(path), reason)

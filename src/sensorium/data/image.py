@@ -66,6 +66,7 @@ def read_image(source: Source, *, at_least: int | None = None, background: Colou
         name = str(getattr(source, "filename", "") or "image")
     else:
         name = "bytes" if isinstance(source, bytes) else os.fsdecode(source)
+    data = b""
     with _quiet():
         try:
             if isinstance(source, Image.Image):
@@ -75,7 +76,7 @@ def read_image(source: Source, *, at_least: int | None = None, background: Colou
         except Unreadable:
             raise
         except Exception as error:  # decoders raise nearly every kind: SyntaxError, struct.error, OverflowError, ...
-            raise Unreadable(name, _reason(error)) from error
+            raise Unreadable(name, _reason(error, data)) from error
 
 
 def from_array(array: np.ndarray[Any, Any]) -> Image.Image:
@@ -237,7 +238,7 @@ def _open_heif(data: bytes, name: str) -> Image.Image:
     return file.to_pillow()
 
 
-def _reason(error: Exception) -> str:
+def _reason(error: Exception, data: bytes) -> str:
     """What a decoder complained of, in a few stable words with its own in brackets."""
     text = re.sub(r"\s+", " ", str(error)).strip()
     if isinstance(error, Image.DecompressionBombError):
@@ -246,11 +247,26 @@ def _reason(error: Exception) -> str:
         return "not enough memory to decode it"
     if "too large" in text or "MAX_TEXT" in text:
         return "a compressed text inside expands without measure"
-    if isinstance(error, EOFError) or re.search(r"truncated|unexpected end|not enough|requires a buffer", text, re.I):
+    if isinstance(error, EOFError) or "truncated" in text.lower() or _ends_early(data):
         return "truncated"
-    if isinstance(error, Image.UnidentifiedImageError) or not text:
+    if isinstance(error, Image.UnidentifiedImageError):
         return "damaged (its header makes no sense)"
     return f"damaged ({text[:80]})" if re.search("[a-z]{3}", text) else "damaged"
+
+
+def _ends_early(data: bytes) -> bool:
+    """Whether what the format puts last is missing; asked only where decoding failed."""
+    kind = _format(data[:64])
+    if kind in ("JPEG", "PNG", "GIF", "JPEG2000"):
+        return {"JPEG": b"\xff\xd9", "PNG": b"IEND", "GIF": b";", "JPEG2000": b"\xff\xd9"}[kind] not in data[-64:]
+    if kind == "WEBP":
+        return int.from_bytes(data[4:8], "little") + 8 > len(data)
+    if kind == "TIFF":
+        return int.from_bytes(data[4:8], "little" if data.startswith(b"I") else "big") > len(data)
+    at = 0
+    while kind in ("AVIF", "HEIF") and at + 8 <= len(data):  # boxes: length, name, content
+        at += int.from_bytes(data[at : at + 4], "big") or len(data)
+    return at > len(data)
 
 
 # -- orientation ------------------------------------------------------------------------------------------------------

@@ -175,7 +175,8 @@ def vit(size: int = 224) -> Preprocess:
 
 def timm(size: int = 224, crop: float = 0.9, *, mean: Triple = HALF, std: Triple = HALF) -> Preprocess:
     """timm's evaluation: short side to floor(size / crop), bicubic, centre crop; its ViTs use 0.9 (at 384: 1.0)."""
-    return Preprocess(size, resize_to=math.floor(size / crop), mean=mean, std=std, rgb="before")
+    to = math.floor(size / crop)
+    return Preprocess(size, resize_to=None if to == size else to, mean=mean, std=std, rgb="before")
 
 
 def efficientnet_lite(size: int = 224) -> Preprocess:
