@@ -363,7 +363,10 @@ def check_root(store: Store, root: Path) -> None:
     remedy = "connect its drive and try again; if it is gone for good, remove it from the index"
     try:
         status = root.stat()
-        empty = stat.S_ISDIR(status.st_mode) and not any(os.scandir(root))
+        empty = False
+        if stat.S_ISDIR(status.st_mode):
+            with os.scandir(root) as entries:
+                empty = not any(entries)
     except FileNotFoundError:
         raise SensoriumError(f"{root}: there is no such file or folder; {remedy}") from None
     except OSError as error:

@@ -28,6 +28,7 @@ SYNONYM = 0.75
 ENOUGH = 8
 """Stored pictures from which on a collection has a distribution to speak of."""
 LEAST = 1e-6
+NEARLY = 1 - 1e-6
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,9 @@ def judge_words(question: Vector, hits: Vectors, scores: Scores, bank: Vectors) 
     centre = bank.mean(axis=0)
     alike = _unit(bank - centre) @ _unit(question[None] - centre)[0]
     other = hits @ bank[alike < SYNONYM].T
-    return _verdict(scores, other.mean(axis=1), other.std(axis=1), WORDS)
+    mean, deviation = other.mean(axis=1), other.std(axis=1) + LEAST
+    cutoff = float(np.mean(mean + WORDS * deviation)) if len(scores) else 0.0
+    return Verdict(_logistic((scores - mean) / deviation - WORDS), cutoff)
 
 
 def judge_pictures(scores: Scores, sample: Vectors, bank: Vectors | None) -> Verdict:
@@ -52,27 +55,34 @@ def judge_pictures(scores: Scores, sample: Vectors, bank: Vectors | None) -> Ver
     if len(others) < 2:
         return Verdict(np.full(len(scores), 0.5), -1.0)  # nothing to compare with: benefit of the doubt
     pairs = (others @ others.T)[np.triu_indices(len(others), 1)]
-    return _verdict(scores, *_robust(pairs), PICTURES)
+    return _robustly(scores, pairs, PICTURES)
 
 
 def judge_mixture(question: Vector, scores: Scores, sample: Vectors) -> Verdict:
     """Words and examples together: against the scores that stored pictures (n, dim) have for the same question."""
     if len(sample) < ENOUGH:
         return Verdict(np.full(len(scores), 0.5), -1.0)
-    return _verdict(scores, *_robust(sample @ question), MIXTURE)
+    return _robustly(scores, sample @ question, MIXTURE)
 
 
-def _robust(values: NDArray[np.float32]) -> tuple[Scores, Scores]:
-    """Median, and the median absolute deviation scaled to a standard deviation: a few true answers do not move them."""
-    median = np.median(values)
-    return np.asarray(median, np.float64), np.asarray(1.4826 * np.median(np.abs(values - median)), np.float64)
+def _robustly(scores: Scores, others: NDArray[np.float32], threshold: float) -> Verdict:
+    """Against the median, in units of the median absolute deviation: a few true answers among the others move neither.
+
+    Cosines are stretched by Fisher's transform, artanh, under which those near 1 are as spread as those near 0.
+    """
+    stretched = _stretch(others)
+    median = np.median(stretched)
+    deviation = 1.4826 * float(np.median(np.abs(stretched - median))) + LEAST
+    sure = _logistic((_stretch(scores) - median) / deviation - threshold)
+    return Verdict(sure, float(np.tanh(median + threshold * deviation)))
 
 
-def _verdict(scores: Scores, mean: Scores, deviation: Scores, threshold: float) -> Verdict:
-    deviation = np.maximum(deviation, LEAST)
-    sure = np.clip(((scores - mean) / deviation - threshold) / WIDTH, -50, 50)
-    cutoff = float(np.mean(mean + threshold * deviation)) if len(scores) else 0.0
-    return Verdict(1 / (1 + np.exp(-sure)), cutoff)
+def _stretch(cosines: NDArray[np.floating]) -> Scores:
+    return np.arctanh(np.clip(cosines.astype(np.float64), -NEARLY, NEARLY))
+
+
+def _logistic(excess: Scores) -> Scores:
+    return 1 / (1 + np.exp(-np.clip(excess / WIDTH, -50, 50)))
 
 
 def _unit(rows: Vectors) -> Vectors:
