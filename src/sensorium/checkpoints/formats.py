@@ -13,6 +13,7 @@ from sensorium.checkpoints.files import Checkpoint
 from sensorium.checkpoints.rename import CheckpointError, Row, State, check, to_ours, to_theirs
 from sensorium.models.clip import CLIP, CLIPConfig
 from sensorium.models.vit import ViT, ViTConfig
+from sensorium.nn.blank import blank
 
 Config = ViTConfig | CLIPConfig
 Model = ViT | CLIP
@@ -153,7 +154,7 @@ def build(checkpoint: Checkpoint, config: Config | None = None) -> tuple[Model, 
         raise CheckpointError(
             f"{checkpoint.path}: the names are those of {known.family} ({known.naming}), but {missing} is missing"
         ) from None
-    with torch.device("meta"):
+    with blank():
         model = known.build(config)
     fill(model, checkpoint.tensors, known.rows(config))
     return model.eval().requires_grad_(False), known
@@ -167,6 +168,6 @@ def export(model: Model, known: Format) -> State:
 
 def parameters(config: Config) -> int:
     """How many numbers a model of this configuration learns, counted without building it."""
-    with torch.device("meta"):
+    with blank():
         model: nn.Module = CLIP(config) if isinstance(config, CLIPConfig) else ViT(config)
     return sum(p.numel() for p in model.parameters())

@@ -102,6 +102,12 @@ PRESETS = {
 ACTIVATIONS = {"quick_gelu": QuickGELU, "gelu": nn.GELU}
 
 
+def _random(*shape: int, std: float) -> nn.Parameter:
+    parameter = nn.Parameter(torch.empty(shape))
+    nn.init.normal_(parameter, std=std)
+    return parameter
+
+
 def _transformer(c: ViTTower | TextTower) -> Transformer:
     return Transformer(
         PreNorm(Attention(c.width, c.heads), MLP(c.width, c.mlp, ACTIVATIONS[c.activation]), c.width, eps=c.eps)
@@ -116,8 +122,8 @@ class VisionTransformer(nn.Module):
         super().__init__()
         width, self.side = c.width, c.image // c.patch
         self.patches = PatchEmbedding(width, (c.patch, c.patch), bias=False)
-        self.cls = nn.Parameter(torch.randn(1, width) * width**-0.5)
-        self.positions = nn.Parameter(torch.randn(self.side**2 + 1, width) * width**-0.5)
+        self.cls = _random(1, width, std=width**-0.5)
+        self.positions = _random(self.side**2 + 1, width, std=width**-0.5)
         self.norm_in = nn.LayerNorm(width, c.eps)
         self.blocks = _transformer(c)
         self.norm_out = nn.LayerNorm(width, c.eps)
@@ -156,7 +162,7 @@ class AttentionPool(nn.Module):
     def __init__(self, side: int, width: int, heads: int, embed: int) -> None:
         super().__init__()
         self.side = side
-        self.positions = nn.Parameter(torch.randn(side**2 + 1, width) * width**-0.5)
+        self.positions = _random(side**2 + 1, width, std=width**-0.5)
         self.attention = Attention(width, heads)
         self.attention.out = nn.Linear(width, embed)  # the projection into the common space
 
@@ -193,7 +199,7 @@ class TextTransformer(nn.Module):
         super().__init__()
         self.end = c.end
         self.words = nn.Embedding(c.words, c.width)
-        self.positions = nn.Parameter(torch.randn(c.context, c.width) * 0.01)
+        self.positions = _random(c.context, c.width, std=0.01)
         self.blocks = _transformer(c)
         self.norm_out = nn.LayerNorm(c.width, c.eps)
         self.project = nn.Linear(c.width, embed, bias=False)

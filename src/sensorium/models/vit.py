@@ -84,7 +84,8 @@ class ViT(nn.Module):
         self.patches = PatchEmbedding(width, (c.patch, c.patch), c.channels)
         self.cls = nn.Parameter(torch.zeros(prefix, width))
         self.registers = nn.Parameter(torch.zeros(c.registers, width))
-        self.positions = nn.Parameter(0.02 * torch.randn(side * side + (prefix if c.class_position else 0), width))
+        self.positions = nn.Parameter(torch.empty(side * side + (prefix if c.class_position else 0), width))
+        nn.init.normal_(self.positions, std=0.02)
         self.blocks = Transformer(
             PreNorm(
                 Attention(width, c.heads),
