@@ -1,0 +1,1 @@
+"""Other people's weight files, read and written under their own names."""

@@ -1,0 +1,1 @@
+"""One file a trained model: its docstring says the command, the cost and the expected score."""
