@@ -20,7 +20,10 @@ from torch import Tensor
 from sensorium.data.errors import SensoriumError
 
 START, END = "<|startoftext|>", "<|endoftext|>"
-WORD = r"(?i)<\|startoftext\|>|<\|endoftext\|>|'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+"
+# OpenAI's pattern ignores case. Text is in lower case already, so that shows twice: a long s makes a contraction too,
+# and U+0345, whose capital is a letter, matches nothing. Scripts newer than a library's Unicode tables may split
+# otherwise.
+WORD = r"<\|startoftext\|>|<\|endoftext\|>|'[sſ]|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}\x{345}]+"
 PLAIN = re.compile(r"[\t\n\r -%'-~]*")  # ASCII without & and control characters
 
 
