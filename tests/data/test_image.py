@@ -222,6 +222,17 @@ def test_arrays():
             from_array(bad)
 
 
+def test_a_picture_passed_in_is_left_as_it_was():
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    given = Image.open(io.BytesIO(encoded("PNG", exif=exif)))
+    assert read_image(given).size == (40, 56)
+    assert given.getexif()[0x0112] == 6
+    plain = picture()
+    assert read_image(plain) is not plain
+    assert plain.info == {}
+
+
 def test_a_thumbnail_is_a_small_jpeg():
     data = thumbnail(encoded("PNG", picture(900, 300)), 200)
     height, width, _, _ = simplejpeg.decode_jpeg_header(data)

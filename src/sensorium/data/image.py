@@ -17,7 +17,7 @@ from typing import Any, Literal
 
 import numpy as np
 import simplejpeg
-from PIL import Image
+from PIL import Image, ImageFile
 
 from sensorium.data.errors import Unreadable, system_reason
 from sensorium.data.folder import IMAGE_SUFFIXES as IMAGE_SUFFIXES
@@ -26,7 +26,7 @@ from sensorium.data.folder import find_images as find_images
 Source = str | os.PathLike[str] | bytes | Image.Image | np.ndarray[Any, Any]
 Colour = tuple[int, int, int]
 
-PIXEL_LIMIT = 201_000_000  # the largest phone cameras make 16320 x 12240; Pillow itself stops at 179 million, or 715
+PIXEL_LIMIT = 201_000_000  # the largest phone cameras make JPEGs of 16320 x 12240; Pillow stops at 179 million
 FILE_LIMIT = 1 << 30  # bytes: files are read into memory
 SCAN_LIMIT = 20 * PIXEL_LIMIT  # pixels times scans of a progressive JPEG, which may hold thousands of empty scans
 
@@ -70,7 +70,7 @@ def read_image(source: Source, *, at_least: int | None = None, background: Colou
     with _quiet():
         try:
             if isinstance(source, Image.Image):
-                return _upright_rgb(source, _orientation(source), background, name)
+                return _upright_rgb(source.copy(), _orientation(source), background, name)
             data = source if isinstance(source, bytes) else _read_file(name)
             return _decode(data, name, at_least, background)
         except Unreadable:
@@ -242,7 +242,7 @@ def _reason(error: Exception, data: bytes) -> str:
     """What a decoder complained of, in a few stable words with its own in brackets."""
     text = re.sub(r"\s+", " ", str(error)).strip()
     if isinstance(error, Image.DecompressionBombError):
-        return f"too many pixels: the limit is {PIXEL_LIMIT // 1_000_000} million"
+        return "too many pixels for this format"
     if isinstance(error, MemoryError):
         return "not enough memory to decode it"
     if "too large" in text or "MAX_TEXT" in text:
@@ -324,7 +324,8 @@ def _upright_rgb(
             layer = image.convert("RGBA")
             image = Image.new("RGB", layer.size, background)
             image.paste(layer, mask=layer.getchannel("A"))
-        image = image.convert("RGB")
+        if image.mode != "RGB" or isinstance(image, ImageFile.ImageFile):  # a file's image keeps the file in memory
+            image = image.convert("RGB")
     except ValueError as error:
         if "conversion" not in str(error):
             raise
