@@ -48,8 +48,8 @@ BITS, PHOTOMETRIC = 258, 262  # TIFF tags: bits per sample; 0 where white is zer
 def read_image(source: Source, *, at_least: int | None = None, background: Colour | None = WHITE) -> Image.Image:
     """The picture in a file, in the bytes of one, in a PIL image or in an array: upright, RGB, 8 bits a channel.
 
-    at_least    lets a JPEG be decoded at an eighth to seven eighths of its size, as long as its short side keeps this
-                many pixels; other formats are decoded whole
+    at_least    lets a JPEG be decoded at one to four eighths of its size, as long as its short side keeps this many
+                pixels; other formats are decoded whole
     background  the colour behind transparent pixels; None drops the alpha channel, as PIL's convert does
 
     Animations give their first frame. Gray of 16 bits is scaled by the depth the file states (12 bits: 4095 is white);
@@ -222,7 +222,8 @@ def _decode_jpeg(data: bytes, name: str, at_least: int | None) -> tuple[Image.Im
         return None
     keep = min(at_least or 0, width, height)
     try:
-        pixels = simplejpeg.decode_jpeg(data, "RGB", min_height=keep, min_width=keep)
+        # five to seven eighths take longer than the whole
+        pixels = simplejpeg.decode_jpeg(data, "RGB", min_height=keep, min_width=keep, min_factor=2 if at_least else 1)
     except ValueError:  # cut off, or only odd: Pillow knows the difference
         return None
     return Image.fromarray(pixels), (width, height)
