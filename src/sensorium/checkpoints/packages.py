@@ -58,7 +58,8 @@ def sha256_of(path: Path) -> str:
 def installed(wheel: Wheel, member: str) -> Path | None:
     """The file in site-packages, where a package of that name is installed and carries these very bytes."""
     top, _, rest = member.partition("/")
-    spec = importlib.util.find_spec(top)  # finds a top-level package without running its code
+    # Finds a top-level package without running its code. A wheel's data folder has a dot in its name and is none.
+    spec = importlib.util.find_spec(top) if top.isidentifier() else None
     for folder in (spec.submodule_search_locations or ()) if spec else ():
         path = Path(folder) / rest
         if path.is_file() and sha256_of(path) == wheel.files[member]:
