@@ -30,6 +30,7 @@ app = App(
     name="sensorium",
     version=f"sensorium {__version__}",
     help_format="plaintext",
+    suppress_keyboard_interrupt=False,  # main() has more to say of it
     help="""Find any picture with words, with another picture, or with both.
 
 First index a folder, then ask:

@@ -18,13 +18,13 @@ THEME = Theme({"path": "default", "quiet": "bright_black", "good": "green", "mar
 
 
 def stdout() -> Console:
-    """Results. Lines are never cut or wrapped when they go to a file or another program."""
+    """Results. Lines are neither cut nor wrapped when they go to a file or another program."""
     return Console(theme=THEME, highlight=False, soft_wrap=not sys.stdout.isatty())
 
 
 def stderr() -> Console:
     """Progress, warnings and errors."""
-    return Console(theme=THEME, highlight=False, stderr=True)
+    return Console(theme=THEME, highlight=False, stderr=True, soft_wrap=not sys.stderr.isatty())
 
 
 def tolerate_any_text() -> None:

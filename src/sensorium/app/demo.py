@@ -34,12 +34,13 @@ class Step:
 
 QUESTIONS = (
     Step("words", ("a cat",)),
+    Step("words", ("a man in a suit",)),
     Step("words", ("a cup of coffee",)),
-    Step("words", ("a rocket on the launch pad",)),
-    Step("words", ("bicycles in the street",)),
-    Step("by example", ("lion.jpg",)),
-    Step("words and a picture together", ("animal", "+", "quokka.jpg", "-", "cat")),
-    Step("nothing there to be found", ("a sailing boat at sea",)),
+    Step("words", ("a motorcycle",)),
+    Step("words", ("fruit",)),
+    Step("by example", ("cheetah1.jpg",)),
+    Step("words and a picture together: cats, but not such a one", ("cat", "-", "chelsea.png")),
+    Step("not there to be found", ("a sailing boat at sea",)),
 )
 
 ANYONES = (
@@ -58,7 +59,7 @@ def run_demo(folder: Path | None, *, into: Path, serve: bool | None, port: int) 
     if folder is None:
         photographs, missing = collect(into / "photos")
         for sentence in missing:
-            stderr().print(f"[quiet]{sentence}", markup=True)
+            stderr().print(sentence, markup=False)
         if not photographs:
             raise SensoriumError("no photographs found: name a folder of yours, as in: sensorium demo ~/Pictures")
         console.print(f"[mark]{count(len(photographs), 'photograph')}[/] that Python packages carry, in {short(into / 'photos')}")
@@ -111,6 +112,6 @@ def ask_all(index: "Index", questions: Sequence[Step], folder: Path) -> list[Str
 
 def terms_of(step: Step, folder: Path) -> "list[Term] | None":
     """The step's terms with pictures found in `folder`; None where one of them was not to be had."""
-    words = [str(folder / word) if word.endswith(".jpg") else word for word in step.words]
-    wanted = [Path(word) for word in words if word.endswith(".jpg")]
+    words = [str(folder / word) if word.endswith((".jpg", ".png")) else word for word in step.words]
+    wanted = [Path(word) for word in words if word.endswith((".jpg", ".png"))]
     return parse(words) if all(path.is_file() for path in wanted) else None

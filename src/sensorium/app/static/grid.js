@@ -97,7 +97,7 @@ export function walk(tiles, from, key) {
 // Panoramas and towers are cropped a little, so that they neither vanish nor fill the row.
 function shape(picture) {
   const ratio = picture.width && picture.height ? picture.width / picture.height : 1;
-  return Math.round(Math.min(Math.max(ratio, 0.62), 2.4) * 1000) / 1000;
+  return Math.round(Math.min(Math.max(ratio, 0.62), 2) * 1000) / 1000;
 }
 
 function width(picture, size) {

@@ -1,12 +1,13 @@
 // The page: the address holds the question, the server answers it, the grid shows the answer.
 
-import { percent, placeholders, tile, walk } from "/grid.js";
-import { fromAddress, isEmpty, isPlain, join, toAddress, trim } from "/question.js";
+import { chip } from "/chip.js";
+import { placeholders, tile, walk } from "/grid.js";
+import { fromAddress, isEmpty, isPlain, join, toAddress } from "/question.js";
 import { createViewer } from "/viewer.js";
 
 const at = (id) => document.getElementById(id);
 const PAGE = 60;
-const CROSS = '<svg viewBox="0 0 24 24" aria-hidden="true"><path d="m6 6 12 12M18 6 6 18"/></svg>';
+const GUESSES = 12; // shown at first; a wall of wrong pictures helps nobody
 
 let terms = []; // of the question that is answered below
 let shown = []; // its pictures so far
@@ -90,13 +91,16 @@ async function askWith(file, { add }) {
 function render(answer) {
   terms = answer.terms;
   more = answer.more;
+  history.replaceState(history.state, "", toAddress(terms, fromAddress(location.search).view)); // one spelling each
   drawQuestion();
-  drawPictures(answer.hits);
   const matches = answer.hits.filter((hit) => hit.match).length;
+  const enough = answer.hits.findLastIndex((hit) => hit.match) + 1 + GUESSES;
+  more ||= answer.hits.length > enough;
+  drawPictures(answer.hits.slice(0, enough));
   const said = at("said");
   if (!answer.hits.length) said.textContent = "The index is empty.";
   else if (matches) {
-    const plus = more && matches === answer.hits.length ? "+" : "";
+    const plus = answer.more && matches === answer.hits.length ? "+" : "";
     said.replaceChildren(strong(`${matches}${plus} ${matches === 1 ? "match" : "matches"}`), ` in ${pace(answer.seconds)}`);
   } else {
     const none = document.createElement("span");
@@ -142,57 +146,17 @@ function drawPictures(pictures, { append = false } = {}) {
 
 function drawQuestion() {
   const plain = isPlain(terms);
-  at("chips").replaceChildren(...(plain ? [] : terms.map(chip)));
+  at("chips").replaceChildren(...(plain ? [] : terms.map(chipAt)));
   at("words").value = plain ? terms[0].text : "";
   at("words").placeholder = terms.length && !plain ? "add words, or − words" : "Describe a picture, or drop one here";
   at("clear").hidden = !terms.length;
 }
 
-function chip(term, position) {
-  const box = document.createElement("li");
-  const label = term.text ?? term.name;
-  const minus = term.weight < 0;
-  box.className = minus ? "chip minus" : "chip";
-  const sign = document.createElement("button");
-  sign.type = "button";
-  sign.className = "sign";
-  sign.textContent = minus ? "−" : "+";
-  sign.title = "Click: near or away. Arrow keys: stronger or weaker";
-  sign.setAttribute("aria-label", `${label}: ${minus ? "steered away from" : "searched for"}; press to turn round, arrow keys change its weight`);
-  const change = (weight) => go(terms.map((each, i) => (i === position ? { ...each, weight } : each)));
-  sign.addEventListener("click", () => change(-term.weight));
-  sign.addEventListener("keydown", (event) => {
-    const by = { ArrowUp: 0.25, ArrowDown: -0.25 }[event.key];
-    if (!by) return;
-    event.preventDefault();
-    const size = Math.min(Math.max(Math.abs(term.weight) + by, 0.25), 4);
-    change(minus ? -size : size);
+function chipAt(term, position) {
+  return chip(term, {
+    onWeight: (weight) => go(terms.map((each, i) => (i === position ? { ...each, weight } : each))),
+    onRemove: () => go(terms.filter((_, i) => i !== position)),
   });
-  box.append(sign);
-  if (term.kind !== "text") {
-    const image = document.createElement("img");
-    image.alt = "";
-    image.src = term.kind === "item" ? `/thumb/${term.id}?s=320` : `/dropped/${term.token}`;
-    box.append(image);
-  }
-  const words = document.createElement("span");
-  words.className = "label";
-  words.textContent = label;
-  box.append(words);
-  if (Math.abs(term.weight) !== 1) {
-    const weight = document.createElement("span");
-    weight.className = "weight";
-    weight.textContent = `× ${trim(Math.abs(term.weight))}`;
-    box.append(weight);
-  }
-  const drop = document.createElement("button");
-  drop.type = "button";
-  drop.className = "drop-term";
-  drop.innerHTML = CROSS;
-  drop.setAttribute("aria-label", `Remove ${label}`);
-  drop.addEventListener("click", () => go(terms.filter((_, i) => i !== position)));
-  box.append(drop);
-  return box;
 }
 
 function fail(message) {

@@ -42,7 +42,7 @@ export function createViewer({ onStep, onClose, onLike, onAdd, onUnlike }) {
       part("folder").textContent = picture.folder;
       part("facts").replaceChildren(...facts(picture));
       part("file").href = `/file/${picture.id}`;
-      part("copy").textContent = "Copy the file’s path";
+      part("copy").textContent = "Copy path";
       part("back").disabled = first;
       part("on").disabled = last;
       part("add").hidden = part("unlike").hidden = !asked;
