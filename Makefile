@@ -2,6 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 DIR ?=
+TORCH := $(shell sed -n 's/^torch==//p' constraints.txt)
 
 .PHONY: setup demo test lint types check clean
 
@@ -13,7 +14,8 @@ setup: .venv/.ready
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt torch
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[demo,test]'
-	$(BIN)/python -m sensorium.checkpoints.packages
+	$(BIN)/python -c 'import torch; wanted = "$(TORCH)"; assert torch.__version__.split("+")[0] == wanted, f"torch {torch.__version__} took the place of {wanted}"'
+	$(BIN)/python -c 'import sensorium; sensorium.load("pocket")'
 	@touch $@
 
 demo: setup
