@@ -7,4 +7,6 @@ from jaxtyping import install_import_hook
 torch.set_num_threads(1)
 
 # Before any of these modules is imported. Compiled models cannot look into the checks: see tests/models/test_compile.py.
-install_import_hook(["sensorium.nn", "sensorium.models", "sensorium.objectives", "sensorium.tasks"], "beartype.beartype")
+install_import_hook(
+    ["sensorium.nn", "sensorium.models", "sensorium.objectives", "sensorium.tasks"], "beartype.beartype"
+)

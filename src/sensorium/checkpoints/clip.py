@@ -243,7 +243,10 @@ def transformers_config(state: Mapping[str, Tensor], file: Mapping[str, Any] | N
 
 
 def _depth(state: Mapping[str, Tensor], before: str) -> int:
-    return 1 + max(int(key[len(before) :].split(".")[0]) for key in state if key.startswith(before))
+    layers = {key[len(before) :].split(".")[0] for key in state if key.startswith(before)}
+    if not layers:
+        raise KeyError(f"{before}0")
+    return 1 + max(map(int, layers))
 
 
 def transformers_json(c: CLIPConfig) -> dict[str, Any]:

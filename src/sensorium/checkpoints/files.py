@@ -2,8 +2,9 @@
 
 import json
 import pickle
-import warnings
+import re
 import zipfile
+import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +17,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from sensorium.checkpoints.rename import CheckpointError, State
+from sensorium.checkpoints.torchscript import is_torchscript, read_torchscript
 
 # In the order of preference: a format that cannot carry code comes first.
 WEIGHT_FILES = (
@@ -90,17 +92,19 @@ def _read(file: Path) -> Mapping[str, object]:
         return _sharded(file)
     with file.open("rb") as stream:
         head = stream.read(10)
+    if not head:
+        raise CheckpointError(f"{file} is empty: fetch it again")
     if head[8:9] == b"{":
         return _safetensors(file)
     if head[:2] == b"PK":
         names = _members(file)
         if names and all(name.endswith(".npy") for name in names):
             return _npz(file)
-        if any(name.endswith("/constants.pkl") for name in names):
-            return _torchscript(file)
-        return _pickle(file)
+        return read_torchscript(file) if is_torchscript(names) else _pickle(file)
     if head[:1] == b"\x80":
         return _pickle(file)
+    if head == b"version ht":  # version https://git-lfs.github.com/spec/v1
+        raise CheckpointError(f"{file} is only a pointer to the weights: run `git lfs pull` where it was cloned")
     raise CheckpointError(f"{file} is no weight file: neither safetensors, .npz nor a torch file")
 
 
@@ -113,7 +117,10 @@ def _members(file: Path) -> list[str]:
 
 
 def _sharded(index: Path) -> Mapping[str, object]:
-    parts = cast(dict[str, str], read_json(index).get("weight_map") or {})
+    parts = read_json(index).get("weight_map")
+    if not isinstance(parts, dict) or not all(isinstance(name, str) for name in parts.values()):
+        raise CheckpointError(f"{index} has no weight_map from tensors to files: fetch the folder again")
+    parts = cast(dict[str, str], parts)
     tensors: dict[str, object] = {}
     for name in sorted(set(parts.values())):
         shard = index.parent / name
@@ -128,7 +135,7 @@ def _sharded(index: Path) -> Mapping[str, object]:
 def _safetensors(file: Path) -> Mapping[str, object]:
     try:
         return load_file(str(file))
-    except SafetensorError as error:
+    except (SafetensorError, KeyError) as error:  # KeyError: a type of number that torch has not
         raise CheckpointError(f"{file} is damaged ({error}): fetch it again") from None
 
 
@@ -136,32 +143,26 @@ def _npz(file: Path) -> Mapping[str, object]:
     try:
         with np.load(file, allow_pickle=False) as arrays:
             return {name: torch.from_numpy(np.array(arrays[name])) for name in arrays.files}
-    except (ValueError, zipfile.BadZipFile, OSError) as error:
+    except (ValueError, TypeError, zipfile.BadZipFile, zlib.error, EOFError, OSError, SyntaxError) as error:
         raise CheckpointError(f"{file} is damaged, or holds Python objects ({error})") from None
-
-
-def _torchscript(file: Path) -> Mapping[str, object]:
-    """OpenAI's archives. TorchScript's reader builds tensors and its own compiled types, never Python objects."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # torch means to retire TorchScript; the published files stay what they are
-        try:
-            module = torch.jit.load(str(file), map_location="cpu")
-        except RuntimeError as error:
-            raise CheckpointError(f"{file} is a damaged TorchScript archive: {str(error).splitlines()[0]}") from None
-        return dict(module.state_dict())
 
 
 def _pickle(file: Path) -> Mapping[str, object]:
     try:
-        return torch.load(file, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        reason = str(error).split("Please file an issue", 1)[0].splitlines()[-1].strip()
-        raise CheckpointError(
-            f"{file} holds more than tensors, and loading it would run its code: refused. "
-            f"Ask its authors for safetensors. ({reason})"
-        ) from None
-    except (RuntimeError, EOFError, zipfile.BadZipFile) as error:
-        raise CheckpointError(f"{file} is damaged ({str(error).splitlines()[0]}): fetch it again") from None
+        value = torch.load(file, map_location="cpu", weights_only=True)
+    except Exception as error:  # a damaged stream makes the reader stumble in every way there is
+        if asked := re.search(r"GLOBAL (\S+)", str(error)):
+            raise CheckpointError(
+                f"{file} holds more than tensors ({asked[1]}), and loading it would run its code: refused. "
+                "Ask its authors for safetensors."
+            ) from None
+        if isinstance(error, pickle.UnpicklingError):
+            raise CheckpointError(f"{file} is damaged, or a pickle of other things than tensors: refused") from None
+        reason = next(iter(str(error).splitlines()), type(error).__name__)
+        raise CheckpointError(f"{file} is damaged ({reason}): fetch it again") from None
+    if not isinstance(value, Mapping):
+        raise CheckpointError(f"{file} holds one {type(value).__name__}, not tensors by name")
+    return cast(Mapping[str, object], value)
 
 
 def _unwrap(value: Mapping[str, object], file: Path) -> Iterator[tuple[str, Tensor]]:
@@ -172,6 +173,7 @@ def _unwrap(value: Mapping[str, object], file: Path) -> Iterator[tuple[str, Tens
             break
     if others := [key for key, tensor in value.items() if not isinstance(tensor, Tensor)]:
         raise CheckpointError(f"{file} holds entries that are no tensors: {', '.join(map(str, others[:8]))}")
-    wrapped = bool(value) and all(key.startswith("module.") for key in value)
-    for key, tensor in value.items():
-        yield key.removeprefix("module.") if wrapped else key, cast(Tensor, tensor)
+    tensors = {str(key): cast(Tensor, tensor) for key, tensor in value.items()}
+    wrapped = bool(tensors) and all(key.startswith("module.") for key in tensors)
+    for key, tensor in tensors.items():
+        yield key.removeprefix("module.") if wrapped else key, tensor

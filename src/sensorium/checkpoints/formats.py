@@ -1,8 +1,8 @@
 """Every naming of every family, and how to tell from the names alone which one a checkpoint has."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -37,6 +37,11 @@ class Format:
     describe: Callable[[Any], dict[str, Any]] | None = None
 
 
+# What config.json states and the shapes show too: where they differ, layers are missing or the file is another model's.
+STATED_SIZES = frozenset(
+    {"hidden_size", "num_hidden_layers", "intermediate_size", "image_size", "patch_size", "num_channels"}
+    | {"vocab_size", "max_position_embeddings", "num_features", "embed_dim", "depth"}
+)
 FORMATS = (
     Format(
         family="clip",
@@ -140,7 +145,7 @@ def fill(model: Model, tensors: State, rows: list[Row]) -> None:
     for key, tensor in wanted.items():
         if not tensor.numel():
             ours.setdefault(key, torch.empty(tensor.shape))  # nothing to load: no class token, no registers
-    check(ours, wanted, rows)
+    check(tensors, ours, wanted, rows)
     whole = {k: t.contiguous() if wanted[k].dtype == torch.int64 else t.float().contiguous() for k, t in ours.items()}
     model.load_state_dict(whole, assign=True)
 
@@ -149,15 +154,40 @@ def build(checkpoint: Checkpoint, config: Config | None = None) -> tuple[Model, 
     """The model of a checkpoint, in eval mode, its weights in fp32 and its sizes from the files or from `config`."""
     known = recognise(checkpoint)
     try:
-        config = config or known.config(checkpoint.tensors, checkpoint.beside.get(known.file or ""))
+        if config is None:
+            config = _config(checkpoint, known)
+        with blank():
+            model = known.build(config)
+        fill(model, checkpoint.tensors, known.rows(config))
+    except (CheckpointError, ValueError) as error:  # ValueError: sizes of which no model can be built
+        raise CheckpointError(f"{checkpoint.path}: {error}") from None
+    return model.eval().requires_grad_(False), known
+
+
+def _config(checkpoint: Checkpoint, known: Format) -> Config:
+    file = checkpoint.beside.get(known.file or "")
+    try:
+        config = known.config(checkpoint.tensors, file)
     except KeyError as missing:
         raise CheckpointError(
-            f"{checkpoint.path}: the names are those of {known.family} ({known.naming}), but {missing} is missing"
+            f"the names are those of {known.family} ({known.naming}), but {missing} is missing"
         ) from None
-    with blank():
-        model = known.build(config)
-    fill(model, checkpoint.tensors, known.rows(config))
-    return model.eval().requires_grad_(False), known
+    except (AttributeError, TypeError, ValueError, ZeroDivisionError) as error:
+        beside = f" and {known.file}" if file else ""
+        raise CheckpointError(f"the shapes{beside} make no sense ({error})") from None
+    if file and known.describe and (wrong := list(_contradictions(known.describe(config), file))):
+        raise CheckpointError(f"{known.file} and the weights contradict each other: {'; '.join(wrong)}")
+    return config
+
+
+def _contradictions(weights: Mapping[str, Any], file: Mapping[str, Any]) -> Iterator[str]:
+    """Sizes that a configuration file states otherwise than the weights have them."""
+    for key, value in weights.items():
+        stated = file.get(key)
+        if isinstance(value, Mapping) and isinstance(stated, Mapping):
+            yield from _contradictions(cast(Mapping[str, Any], value), cast(Mapping[str, Any], stated))
+        elif key in STATED_SIZES and stated is not None and stated not in (value, [value, value]):
+            yield f"{key} is {stated} in the file, {value} in the weights"
 
 
 def export(model: Model, known: Format) -> State:

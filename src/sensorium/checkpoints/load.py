@@ -2,15 +2,16 @@
 
 import hashlib
 import json
+import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor
 
-from sensorium.checkpoints.files import Checkpoint, read_checkpoint, write_safetensors
+from sensorium.checkpoints.files import SUFFIXES, Checkpoint, read_checkpoint, write_safetensors
 from sensorium.checkpoints.formats import Config, Format, Model, build, export, format_named
 from sensorium.checkpoints.hub import fetch, is_hub_id
 from sensorium.checkpoints.rename import CheckpointError
@@ -69,16 +70,19 @@ def locate(source: str | Path, *, revision: str | None = None) -> tuple[Path, So
     text = str(source)
     if (public := SOURCES.get(text)) is not None:
         return fetch(public.hub, revision=revision or public.revision, file=public.file), public
-    if Path(source).expanduser().exists():
-        return Path(source).expanduser(), None
+    path = Path(source).expanduser()
+    if os.path.exists(path):  # unlike Path.exists, False for what cannot be a name
+        return path, None
     if text in PRESETS:
         raise CheckpointError(
             f"{text} is a size without public weights; train it, or load weights of that size by their path"
         )
+    plain = text.lower().replace("/", "-").replace("_", "-").replace("@", "-")  # ViT-B/32, as OpenAI writes it
+    near = [name for name in (f"clip-{plain}", f"clip-{plain.removesuffix('px')}", plain) if name in SOURCES]
     repository, _, pinned = text.partition("@")
-    if is_hub_id(repository) and not text.startswith((".", "/", "~")):
+    if is_hub_id(repository) and not near and path.suffix not in SUFFIXES:
         return fetch(repository, revision=revision or pinned or None), None
-    near = get_close_matches(text, [*SOURCES, "pocket"], n=3)
+    near = list(dict.fromkeys(near)) or get_close_matches(plain, [*SOURCES, "pocket"], n=3)
     hint = f"; did you mean {', '.join(near)}?" if near else "; `sensorium models` lists the presets"
     raise CheckpointError(f"no preset, file, folder or hub id {text!r}{hint}")
 
@@ -93,12 +97,14 @@ def preprocess_of(checkpoint: Checkpoint, known: Format, config: Config) -> Prep
         return preprocess.from_transformers(checkpoint.beside["preprocessor_config.json"])
     if isinstance(config, CLIPConfig):
         return preprocess.clip(image)
-    if known.naming == "transformers":
+    if known.naming in ("transformers", "google"):
         return preprocess.vit(image)
-    timm: Mapping[str, Any] = checkpoint.beside.get("config.json", {}).get("pretrained_cfg") or {}
+    file = checkpoint.beside.get("config.json", {})
+    timm: Mapping[str, Any] = {**file, **(file.get("pretrained_cfg") or {})}
     crop = float(timm.get("crop_pct") or (0.9 if image == 224 else 1.0))
     mean, std = (tuple(timm.get(key) or preprocess.HALF) for key in ("mean", "std"))
-    return preprocess.timm(image, crop, mean=mean, std=std)
+    steps = preprocess.timm(image, crop, mean=mean, std=std)
+    return replace(steps, interpolation=timm.get("interpolation") or steps.interpolation)
 
 
 def fingerprint(tensors: Mapping[str, Tensor], steps: Preprocess) -> str:
@@ -147,5 +153,5 @@ def _write_npz(tensors: Mapping[str, Tensor], path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(path.name + ".partial")
     with partial.open("wb") as stream:
-        np.savez(stream, **{name: tensor.numpy() for name, tensor in tensors.items()})
+        np.savez(stream, allow_pickle=False, **{name: tensor.cpu().float().numpy() for name, tensor in tensors.items()})
     partial.replace(path)

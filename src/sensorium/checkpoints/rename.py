@@ -35,10 +35,10 @@ def one_to_one(ours: Callable[[Tensor], Tensor], theirs: Callable[[Tensor], Tens
 
 
 SAME = one_to_one(lambda t: t, lambda t: t)
-TRANSPOSE = one_to_one(lambda t: t.T, lambda t: t.T)
+TRANSPOSE = one_to_one(lambda t: t.transpose(0, 1), lambda t: t.transpose(0, 1))
 DROP_AXIS = one_to_one(lambda t: t[0], lambda t: t[None])  # theirs has a leading axis of one
 ADD_AXIS = one_to_one(lambda t: t[None], lambda t: t[0])
-SPLIT = Change(lambda t: t.chunk(3), lambda ts: torch.cat(list(ts)))  # a fused q, k, v
+SPLIT = Change(lambda t: t.reshape(3, -1, *t.shape[1:]).unbind(), lambda ts: torch.cat(list(ts)))  # a fused q, k, v
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,10 @@ def _listing(names: Sequence[str]) -> str:
 
 
 def to_ours(theirs: Mapping[str, Tensor], rows: Sequence[Row]) -> State:
-    """Rename and reshape a whole checkpoint; raises CheckpointError naming the keys that no single row matches."""
+    """Rename and reshape a whole checkpoint.
+
+    Raises CheckpointError naming the keys that no single row matches, or a tensor too odd in shape for its row.
+    """
     patterns = [(_pattern(row.theirs), row) for row in rows]
     ours: State = {}
     unknown: list[str] = []
@@ -93,9 +96,14 @@ def to_ours(theirs: Mapping[str, Tensor], rows: Sequence[Row]) -> State:
             unknown.append(key)
             continue
         parts, row = hits[0]
-        if row.targets:
-            for name, piece in zip(row.targets, row.change.ours(tensor), strict=True):
-                ours[_fill(name, parts)] = piece
+        if not row.targets:
+            continue
+        try:
+            pieces = row.change.ours(tensor)
+        except (RuntimeError, IndexError):
+            raise CheckpointError(f"{key} has a shape that does not fit: {list(tensor.shape)}") from None
+        for name, piece in zip(row.targets, pieces, strict=True):
+            ours[_fill(name, parts)] = piece
     if unknown:
         raise CheckpointError(f"unknown names in the checkpoint: {_listing(unknown)}")
     return ours
@@ -118,33 +126,34 @@ def to_theirs(ours: Mapping[str, Tensor], rows: Sequence[Row]) -> State:
     return theirs
 
 
-def check(ours: Mapping[str, Tensor], wanted: Mapping[str, Tensor], rows: Sequence[Row]) -> None:
+def check(theirs: Mapping[str, Tensor], ours: State, wanted: Mapping[str, Tensor], rows: Sequence[Row]) -> None:
     """Raise CheckpointError naming every tensor that is missing, left over or of another shape, in their words."""
     missing = [key for key in wanted if key not in ours]
     extra = [key for key in ours if key not in wanted]
-    shapes = [
-        f"{key} is {list(ours[key].shape)}, should be {list(wanted[key].shape)}"
-        for key in wanted
-        if key in ours and ours[key].shape != wanted[key].shape
-    ]
+    other = [key for key in wanted if key in ours and ours[key].shape != wanted[key].shape]
+    shapes: dict[str, str] = {}
+    for key in [] if missing else other:
+        name, row, parts = _origin(key, rows)
+        whole = row.change.theirs([torch.empty(wanted[_fill(target, parts)].shape) for target in row.targets])
+        shapes[name] = f"{name} is {list(theirs[name].shape)}, should be {list(whole.shape)}"
     words = [
         f"missing: {_listing(their_names(missing, rows))}" if missing else "",
         f"not part of this model: {_listing(their_names(extra, rows))}" if extra else "",
-        f"of another shape: {_listing(shapes)}" if shapes else "",
+        f"of another shape: {_listing(list(shapes.values()))}" if shapes else "",
     ]
     if any(words):
         raise CheckpointError("the checkpoint does not fit the model; " + "; ".join(word for word in words if word))
 
 
 def their_names(keys: Iterable[str], rows: Sequence[Row]) -> list[str]:
-    """How the checkpoint calls tensors of ours, each once; ours where the table has no word for one."""
-    names: dict[str, None] = {}
-    for key in keys:
-        for row in rows:
-            match = next((m for target in row.targets if (m := _pattern(target).fullmatch(key))), None)
-            if match:
-                names[_fill(row.theirs, match.groups())] = None
-                break
-        else:
-            names[key] = None
-    return list(names)
+    """How the checkpoint calls tensors of ours, each once."""
+    return list(dict.fromkeys(_origin(key, rows)[0] for key in keys))
+
+
+def _origin(key: str, rows: Sequence[Row]) -> tuple[str, Row, tuple[str, ...]]:
+    """Their name of a tensor of ours, its row, and what stands for the stars; raises where no row makes it."""
+    for row in rows:
+        for target in row.targets:
+            if match := _pattern(target).fullmatch(key):
+                return _fill(row.theirs, match.groups()), row, match.groups()
+    raise CheckpointError(f"this naming has no place for: {key}")

@@ -7,7 +7,6 @@ from typing import Any
 from torch import Tensor
 
 from sensorium.checkpoints.rename import (
-    ADD_AXIS,
     DROP_AXIS,
     SPLIT,
     TRANSPOSE,
@@ -27,9 +26,9 @@ HEADS = {size.width: size.heads for size in SIZES.values()}
 
 def google_rows(c: ViTConfig) -> list[Row]:
     """The .npz files of google-research/vision_transformer: flax kernels, (in, out) and (in, heads, head)."""
-    heads_in = one_to_one(lambda t: t.flatten(1).T, lambda t: t.T.unflatten(1, (c.heads, -1)))
-    heads_out = one_to_one(lambda t: t.flatten(0, 1).T, lambda t: t.T.unflatten(0, (c.heads, -1)))
-    heads_bias = one_to_one(lambda t: t.flatten(), lambda t: t.unflatten(0, (c.heads, -1)))
+    heads_in = one_to_one(lambda t: t.flatten(1).T, lambda t: t.T.reshape(t.shape[1], c.heads, -1))
+    heads_out = one_to_one(lambda t: t.flatten(0, 1).T, lambda t: t.T.reshape(c.heads, -1, t.shape[0]))
+    heads_bias = one_to_one(lambda t: t.flatten(), lambda t: t.reshape(c.heads, -1))
     patches = one_to_one(lambda t: t.permute(3, 2, 0, 1), lambda t: t.permute(2, 3, 1, 0))
 
     def dense(theirs: str, ours: str) -> list[Row]:
@@ -194,7 +193,10 @@ def transformers_config(state: Mapping[str, Tensor], file: Mapping[str, Any] | N
 
 
 def _depth(state: Mapping[str, Tensor], before: str, after: str) -> int:
-    return 1 + max(int(key[len(before) :].split(after)[0]) for key in state if key.startswith(before))
+    layers = {key[len(before) :].split(after)[0] for key in state if key.startswith(before)}
+    if not layers:
+        raise KeyError(f"{before}0")
+    return 1 + max(map(int, layers))
 
 
 def transformers_json(c: ViTConfig) -> dict[str, Any]:

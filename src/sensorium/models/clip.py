@@ -94,9 +94,7 @@ PRESETS = {
     "clip-vit-b-32-laion2b": CLIPConfig(
         embed=512, vision=ViTTower(activation="gelu"), text=replace(TEXT_512, activation="gelu")
     ),
-    "clip-vit-h-14-laion2b": CLIPConfig(
-        embed=1024, vision=VIT_H, text=replace(TEXT_1024, depth=24, activation="gelu")
-    ),
+    "clip-vit-h-14-laion2b": CLIPConfig(embed=1024, vision=VIT_H, text=replace(TEXT_1024, depth=24, activation="gelu")),
 }
 
 ACTIVATIONS = {"quick_gelu": QuickGELU, "gelu": nn.GELU}
@@ -231,8 +229,11 @@ class CLIP(nn.Module):
     def __init__(self, config: CLIPConfig) -> None:
         super().__init__()
         self.config = c = config
-        tower = VisionResNet(c.vision, c.embed) if isinstance(c.vision, ResNetTower) else None
-        self.vision = tower or VisionTransformer(c.vision, c.embed)
+        self.vision = (
+            VisionResNet(c.vision, c.embed)
+            if isinstance(c.vision, ResNetTower)
+            else VisionTransformer(c.vision, c.embed)
+        )
         self.text = TextTransformer(c.text, c.embed)
         self.log_scale = nn.Parameter(torch.tensor(log(1 / 0.07)))
 

@@ -57,18 +57,20 @@ SIZES = {
 # Google's larger models are published best in transformers' line, with its epsilon and its way to resize.
 TRANSFORMERS_LINE = {name: replace(SIZES[name], eps=1e-12, resampling=TRANSFORMERS) for name in "blh"}
 
-PRESETS = {f"vit-{size}-{patch}": replace(c, patch=patch) for size, c in SIZES.items() for patch in (8, 14, 16, 32)}
-PRESETS |= {f"vit-{size}-16": replace(c, patch=16) for size, c in TRANSFORMERS_LINE.items() if size != "h"}
-PRESETS |= {
-    f"vit-{size}-{patch}-384": replace(TRANSFORMERS_LINE[size], patch=patch, image=384)
-    for size in "bl"
-    for patch in (16, 32)
-}
-PRESETS |= {
-    f"vit-{size}-{patch}-in21k": replace(c, patch=patch, classes=0, representation=c.width)
-    for size, c in TRANSFORMERS_LINE.items()
-    for patch in ((14,) if size == "h" else (16, 32))
-}
+PRESETS = (
+    {f"vit-{size}-{patch}": replace(c, patch=patch) for size, c in SIZES.items() for patch in (8, 14, 16, 32)}
+    | {f"vit-{size}-16": replace(c, patch=16) for size, c in TRANSFORMERS_LINE.items() if size != "h"}
+    | {
+        f"vit-{size}-{patch}-384": replace(TRANSFORMERS_LINE[size], patch=patch, image=384)
+        for size in "bl"
+        for patch in (16, 32)
+    }
+    | {
+        f"vit-{size}-{patch}-in21k": replace(c, patch=patch, classes=0, representation=c.width)
+        for size, c in TRANSFORMERS_LINE.items()
+        for patch in ((14,) if size == "h" else (16, 32))
+    }
+)
 
 ACTIVATIONS = {"gelu": nn.GELU, "gelu_tanh": TanhGELU}
 

@@ -1,6 +1,6 @@
 """Models without numbers: only names and shapes, to be filled from a checkpoint or counted."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -29,7 +29,7 @@ class _NoInitialValues(TorchFunctionMode):
 
 
 @contextmanager
-def blank() -> Iterator[None]:
+def blank() -> Generator[None]:
     """Modules built inside lie on the meta device: they take no memory, and no initial values are drawn."""
     with torch.device("meta"), _NoInitialValues():
         yield

@@ -35,7 +35,5 @@ def resize_positions(
         return positions
     still, grid = positions[:prefix], positions[prefix:]
     picture = grid.unflatten(0, old).permute(2, 0, 1)[None].float()
-    picture = F.interpolate(
-        picture, size=new, mode=how.mode, antialias=how.antialias, align_corners=how.align_corners
-    )
+    picture = F.interpolate(picture, size=new, mode=how.mode, antialias=how.antialias, align_corners=how.align_corners)
     return torch.cat([still, picture[0].flatten(1).mT.to(positions.dtype)])

@@ -22,9 +22,11 @@ from sensorium.data.image import read_image
 from sensorium.data.preprocess import Preprocess
 
 Picture = str | PathLike[str] | bytes | Image.Image | np.ndarray[Any, Any]
-Source, Row = TypeVar("Source"), TypeVar("Row")
+Source = TypeVar("Source")
+Row = TypeVar("Row")
 Precision = Literal["fp32", "bf16", "auto"]
 
+CPU = torch.device("cpu")
 IMAGE_BATCH = 32
 TEXT_BATCH = 64
 DECODE_MARGIN = 2  # a JPEG may be decoded at a reduced scale that is still this many times the model's input
@@ -33,7 +35,7 @@ DECODE_MARGIN = 2  # a JPEG may be decoded at a reduced scale that is still this
 class ImageTower(Protocol):
     """Pixels to vectors; not normalised."""
 
-    def __call__(self, pixels: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b d"]:
+    def __call__(self, pixels: Float[Tensor, "b 3 h w"], /) -> Float[Tensor, "b d"]:
         """Embed a batch."""
         ...
 
@@ -41,7 +43,7 @@ class ImageTower(Protocol):
 class TextTower(Protocol):
     """Sentences to vectors; not normalised. Tokenising is the tower's own affair."""
 
-    def __call__(self, texts: Sequence[str]) -> Float[Tensor, "b d"]:
+    def __call__(self, texts: Sequence[str], /) -> Float[Tensor, "b d"]:
         """Embed a batch."""
         ...
 
@@ -71,7 +73,7 @@ class Embedder:
     preprocess: Preprocess
     text: TextTower | None = None
     logit_scale: float = 100.0
-    device: torch.device = torch.device("cpu")
+    device: torch.device = CPU
     precision: Literal["fp32", "bf16"] = "fp32"
     model: torch.nn.Module | None = None
 
@@ -122,7 +124,9 @@ class Embedder:
         start = 0
         for block in decoded(images, self._decode_exact, IMAGE_BATCH):
             good = [i for i, (_, row) in enumerate(block, start) if not isinstance(row, Unreadable)]
-            failed += [_named(image, i, row) for i, (image, row) in enumerate(block, start) if isinstance(row, Unreadable)]
+            failed += [
+                _named(image, i, row) for i, (image, row) in enumerate(block, start) if isinstance(row, Unreadable)
+            ]
             if mask or not failed:  # once one has failed, the rest is read only to name all that fail
                 readable[good] = True
                 vectors[good] = self._forward([row for _, row in block if not isinstance(row, Unreadable)])
@@ -138,7 +142,7 @@ class Embedder:
 
     def _decode_fast(self, path: Path) -> tuple[UInt8[Tensor, "3 h w"], tuple[int, int]]:
         image = read_image(path, at_least=DECODE_MARGIN * (self.preprocess.resize_to or self.preprocess.size))
-        return self.preprocess.fast(image), image.info.get("full_size", image.size)
+        return self.preprocess.fast(image), image.info["size"]
 
     def _forward(self, pixels: Sequence[Tensor]) -> Float[Tensor, "b d"]:
         if not pixels:

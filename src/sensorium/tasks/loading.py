@@ -62,7 +62,7 @@ def _tokenizer(loaded: Loaded) -> ClipTokenizer:
     """The vocabulary beside the weights where it is another one than CLIP's."""
     model = loaded.model
     standard = isinstance(model, CLIP) and model.config.text.words == VOCABULARY
-    return ClipTokenizer() if standard else ClipTokenizer.from_folder(loaded.folder)
+    return ClipTokenizer() if standard else ClipTokenizer.from_file(loaded.folder)
 
 
 def _pocket(device: torch.device) -> Embedder:

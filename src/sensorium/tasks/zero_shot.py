@@ -24,7 +24,7 @@ TEMPLATES = (
 
 @dataclass(frozen=True, kw_only=True)
 class Classified:
-    """Probabilities over the labels, a row for each readable picture; `readable` says which of the pictures those are."""
+    """Probabilities over the labels, a row for each readable picture; `readable` says which pictures those are."""
 
     labels: tuple[str, ...]
     probabilities: Float[Tensor, "n labels"]
