@@ -111,8 +111,9 @@ FINGERPRINT = (
 
 
 def _filled(model: M, path: Path, rows: list[Row]) -> M:
-    ours = to_ours(read_checkpoint(path).tensors, rows)
-    check(ours, model.state_dict(), rows)
+    theirs = read_checkpoint(path).tensors
+    ours = to_ours(theirs, rows)
+    check(theirs, ours, model.state_dict(), rows)
     model.load_state_dict(ours, assign=True)
     return model.eval().requires_grad_(False)
 
