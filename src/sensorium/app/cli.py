@@ -13,8 +13,8 @@ from typing import Annotated
 from cyclopts import App, CycloptsError, Parameter
 
 from sensorium import __version__
-from sensorium.app.console import printable, stderr, tolerate_any_text
-from sensorium.data.errors import SensoriumError
+from sensorium.app.console import stderr, stdout, tolerate_any_text
+from sensorium.data.errors import SensoriumError, printable
 
 DONE, FAILED, MISUSED, NO_MATCH, INTERRUPTED, READER_GONE = 0, 1, 2, 3, 130, 141
 
@@ -22,7 +22,9 @@ IndexFolder = Annotated[
     Path | None,
     Parameter(name="--index", help="Where the index lives. [default: $SENSORIUM_HOME/index, else your data folder]"),
 ]
-Json = Annotated[bool, Parameter(name="--json", negative="", show_default=False, help="Print one JSON value and nothing else.")]
+Json = Annotated[
+    bool, Parameter(name="--json", negative="", show_default=False, help="Print one JSON value and nothing else.")
+]
 Several = Parameter(negative="", show_default=False)
 Switch = Parameter(negative="", show_default=False)
 
@@ -294,7 +296,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # A lone "-" means "without" in a question, but reads as an option: the sign of arithmetic does not.
     words = ["−" if word == "-" else word for word in (sys.argv[1:] if arguments is None else arguments)]
     try:
-        code = app(words, exit_on_error=False, print_error=False, result_action="return_value")
+        code = app(words, console=stdout(), exit_on_error=False, print_error=False, result_action="return_value")
         sys.stdout.flush()
     except CycloptsError as error:
         _complain(f"{error}\nTry: sensorium {_command(words)}--help")

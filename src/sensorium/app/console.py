@@ -3,7 +3,7 @@
 import json
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
@@ -17,14 +17,21 @@ from sensorium.data.errors import printable
 THEME = Theme({"path": "default", "quiet": "bright_black", "good": "green", "mark": "bold", "bar.complete": "green"})
 
 
+class _Console(Console):
+    """Rich's console, but for a reader that went away: rich would exit by itself, with the code of a failure."""
+
+    def on_broken_pipe(self) -> None:
+        raise  # the BrokenPipeError that is being handled: main() knows what to do with it
+
+
 def stdout() -> Console:
     """Results. Lines are neither cut nor wrapped when they go to a file or another program."""
-    return Console(theme=THEME, highlight=False, soft_wrap=not sys.stdout.isatty())
+    return _Console(theme=THEME, highlight=False, soft_wrap=not sys.stdout.isatty())
 
 
 def stderr() -> Console:
     """Progress, warnings and errors."""
-    return Console(theme=THEME, highlight=False, stderr=True, soft_wrap=not sys.stderr.isatty())
+    return _Console(theme=THEME, highlight=False, stderr=True, soft_wrap=not sys.stderr.isatty())
 
 
 def tolerate_any_text() -> None:
@@ -75,7 +82,7 @@ def duration(seconds: float) -> str:
 
 
 @contextmanager
-def waiting(message: str) -> Iterator[None]:
+def waiting(message: str) -> Generator[None]:
     """Say that something slow is going on, where somebody watches; leave no trace of it afterwards."""
     console = stderr()
     if console.is_terminal:

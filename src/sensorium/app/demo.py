@@ -62,7 +62,9 @@ def run_demo(folder: Path | None, *, into: Path, serve: bool | None, port: int) 
             stderr().print(sentence, markup=False)
         if not photographs:
             raise SensoriumError("no photographs found: name a folder of yours, as in: sensorium demo ~/Pictures")
-        console.print(f"[mark]{count(len(photographs), 'photograph')}[/] that Python packages carry, in {short(into / 'photos')}")
+        console.print(
+            f"[mark]{count(len(photographs), 'photograph')}[/] that Python packages carry, in {short(into / 'photos')}"
+        )
         folder = into / "photos"
     questions = QUESTIONS if folder == into / "photos" else ANYONES
 
@@ -81,7 +83,7 @@ def run_demo(folder: Path | None, *, into: Path, serve: bool | None, port: int) 
     console.print(f"\n{note.sees} {note.misses}")
     console.print(f"\n[mark]Contact sheet[/]  {short(sheet)}")
     console.print(f"[mark]Index[/]          {short(place)}")
-    console.print(f"[mark]Ask yourself[/]   sensorium search \"a motorcycle\" --index {short(place)}")
+    console.print(f'[mark]Ask yourself[/]   sensorium search "a motorcycle" --index {short(place)}')
     console.print(f"[mark]The page[/]       sensorium serve --open --index {short(place)}")
     console.print(f"[quiet]{duration(time.perf_counter() - began)} in all")
     if serve is None:

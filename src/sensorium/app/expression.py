@@ -1,10 +1,10 @@
 """How people write a question: words and pictures, joined by + and −, each with a weight if they like.
 
-    a cat on a sofa                     words
-    cat.jpg                             a picture file
-    beach + cat.jpg - people            both, steered away from people
-    0.5*people    people:0.5            half as strong (the second needs no quoting in any shell)
-    "black - white"                     inside quotes nothing is special
+a cat on a sofa                     words
+cat.jpg                             a picture file
+beach + cat.jpg - people            both, steered away from people
+0.5*people    people:0.5            half as strong (the second needs no quoting in any shell)
+"black - white"                     inside quotes nothing is special
 """
 
 import re
@@ -60,7 +60,8 @@ def parse(words: Sequence[str], *, pictures: bool = True) -> list[Term]:
     close()
     if waiting:
         raise SensoriumError(
-            f"the question ends with {'+' if sign > 0 else '-'!r}: write a word or a picture after it, as in 'beach - people'"
+            f"the question ends with {'+' if sign > 0 else '-'!r}: write a word or a picture after it, "
+            "as in 'beach - people'"
         )
     return terms
 
@@ -83,7 +84,8 @@ def term(text: str, sign: float = 1.0, *, pictures: bool = True) -> Term:
         return Term(image=Path(rest).expanduser(), weight=sign * weight)
     if _looks_like_picture(rest):
         raise SensoriumError(
-            f"there is no picture {printable(rest)}. Check the name, or quote it twice to search for the words: '\"{printable(rest)}\"'"
+            f"there is no picture {printable(rest)}. Check the name, or quote it twice to search for the words: "
+            f"'\"{printable(rest)}\"'"
         )
     plain = _QUOTED.sub(lambda found: found[1] or found[2] or "", rest).strip()
     return Term(text=plain, weight=sign * weight)
@@ -141,7 +143,9 @@ def _weight(text: str) -> tuple[float, str]:
         return 1.0, text
     weight = float(number)
     if not 0 < weight <= LARGEST_WEIGHT:
-        raise SensoriumError(f"the weight {number} of {printable(rest)!r} is out of range: weights lie above 0 and below 10")
+        raise SensoriumError(
+            f"the weight {number} of {printable(rest)!r} is out of range: weights lie above 0 and below 10"
+        )
     return weight, rest
 
 

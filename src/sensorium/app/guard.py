@@ -9,6 +9,7 @@ import socket
 from collections.abc import Awaitable, Callable, Iterable
 
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -52,10 +53,6 @@ def _is_address(name: str) -> bool:
     return True
 
 
-class TooLarge(Exception):
-    """The body went past its limit while it was being read."""
-
-
 class Guard:
     """ASGI middleware: Host and origin checks, a limit on the request's bytes, security headers on every response."""
 
@@ -77,16 +74,13 @@ class Guard:
         elif headers.get("sec-fetch-site") == "cross-site" and headers.get("sec-fetch-mode") != "navigate":
             await _refuse(403, "requests from other sites are not answered", scope, receive, guarded)
         elif _declared(headers) > self.largest_body:
-            await self._too_large(scope, receive, guarded)
+            await _refuse(413, self._too_large, scope, receive, guarded, close=True)
         else:
-            try:
-                await self.app(scope, self._counted(receive), guarded)
-            except TooLarge:
-                await self._too_large(scope, receive, guarded)
+            await self.app(scope, self._counted(receive), guarded)
 
-    async def _too_large(self, scope: Scope, receive: Receive, send: Send) -> None:
-        message = f"too large: at most {self.largest_body >> 20} MB can be sent"
-        await _refuse(413, message, scope, receive, send, close=True)
+    @property
+    def _too_large(self) -> str:
+        return f"too large: at most {self.largest_body >> 20} MB can be sent"
 
     def _counted(self, receive: Receive) -> Receive:
         """`receive`, stopping a body that says nothing of its length, or lies, at the limit."""
@@ -97,7 +91,7 @@ class Guard:
             message = await receive()
             total += len(message.get("body", b""))
             if total > self.largest_body:
-                raise TooLarge
+                raise HTTPException(413, self._too_large)  # the kind that FastAPI's form parser lets through
             return message
 
         return counted

@@ -1,6 +1,6 @@
 """`sensorium index`: bring the index in line with folders of pictures, and say what that took."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -34,9 +34,8 @@ def index_folders(
         write_json({**as_dict(report), "index": stats.folder, "model": stats.model, "items": stats.items})
     else:
         print_report(report)
-        stdout().print(
-            f"[quiet]The index holds {count(stats.items, 'picture')}, made with {stats.model}, in[/] {short(stats.folder)}"
-        )
+        holds = f"The index holds {count(stats.items, 'picture')}, made with {stats.model}, in"
+        stdout().print(f"[quiet]{holds}[/] {short(stats.folder)}")
     return report
 
 
@@ -96,7 +95,7 @@ def print_report(report: "Report", *, interrupted: bool = False) -> None:
 
 
 @contextmanager
-def progress_bar() -> Iterator[Callable[["Progress"], None]]:
+def progress_bar() -> Generator[Callable[["Progress"], None]]:
     """A bar with rate and time left on a terminal; silence elsewhere."""
     console = stderr()
     if not console.is_terminal:
@@ -105,7 +104,12 @@ def progress_bar() -> Iterator[Callable[["Progress"], None]]:
     from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
     from rich.progress import Progress as Bar
 
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("[quiet]{task.fields[pace]}"))
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("[quiet]{task.fields[pace]}"),
+    )
     with Bar(*columns, console=console, transient=True) as bar:
         task = bar.add_task("looking for pictures", total=None, pace="")
 

@@ -4,6 +4,7 @@ from dataclasses import asdict, dataclass
 
 from sensorium.app.console import stdout, write_json
 
+
 @dataclass(frozen=True, kw_only=True)
 class Row:
     """One preset. `searches` says what it can be asked with; the last three are None where no weights are public."""
@@ -72,16 +73,21 @@ def list_models(*, as_json: bool) -> None:
 
 
 def _pocket() -> Row:
-    from sensorium.checkpoints.pocket import load_pocket
+    from sensorium.checkpoints.pocket import VISION
+    from sensorium.models import bert, efficientnet
+    from sensorium.models.pocket import Pocket
+    from sensorium.nn.blank import blank
 
-    model, _, _ = load_pocket()
+    with blank():
+        vision = efficientnet.EfficientNetLite(efficientnet.PRESETS["efficientnet-lite2"])
+        model = Pocket(vision, bert.Bert(bert.PRESETS["minilm-l6"]))
     return Row(
         name="pocket",
         system="pocket",
         parameters=sum(each.numel() for each in model.parameters()),
         searches="words and pictures",
-        licence="Apache-2.0",
-        trained_on="ImageNet-1k, sentence pairs",
+        licence=VISION.licence,
+        trained_on="ImageNet-1k and sentence pairs, bound here",
         source="inside Python packages",
     )
 

