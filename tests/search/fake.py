@@ -25,6 +25,14 @@ COLOURS = {
     "cyan": (0, 255, 255),
     "magenta": (255, 0, 255),
 }
+THINGS = {
+    "strawberries": "red",
+    "grass": "green",
+    "the open sea": "blue",
+    "a lemon": "yellow",
+    "a blue sky with clouds": "cyan",
+    "an orchid": "magenta",
+}
 
 
 @dataclass(frozen=True)
@@ -85,9 +93,9 @@ def see(source: object) -> tuple[np.ndarray, tuple[int, int]]:
 
 
 def word(text: str) -> np.ndarray:
-    """A colour for its name, and a direction of its own for everything else."""
-    if text in COLOURS:
-        return unit(np.tile(COLOURS[text], (16, 1)))
+    """Its colour for a colour and for what has one, and a direction of its own for everything else."""
+    if (colour := THINGS.get(text, text)) in COLOURS:
+        return unit(np.tile(COLOURS[colour], (16, 1)))
     seed = int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest())
     vector = np.random.default_rng(seed).standard_normal(48).astype(np.float32)
     return vector / np.linalg.norm(vector)

@@ -21,8 +21,8 @@ from numpy.typing import NDArray
 from sensorium.search.store import Vector
 
 CONNECTIVITY = 16
-EXPANSION_ADD = 64
-EXPANSION_SEARCH = 128
+EXPANSION_ADD = 96
+EXPANSION_SEARCH = 192
 CHECKED_WHOLE = 64 << 20
 """Bytes up to which a segment is checked in full when opened; of larger ones, the ends and 64 pages between."""
 PAGE = 1 << 16
@@ -115,7 +115,8 @@ class OpenSegment:
         try:
             if checksum(path) != segment.hash:
                 return None
-            graph = Graph(ndim=dim, metric="cos", dtype="f16", connectivity=CONNECTIVITY)
+            # without lookups by key, which nothing here asks for, opening need not walk over the whole file
+            graph = Graph(ndim=dim, metric="cos", dtype="f16", connectivity=CONNECTIVITY, enable_key_lookups=False)
             graph.view(path)
         except (OSError, RuntimeError):
             return None
@@ -124,8 +125,9 @@ class OpenSegment:
         graph.expansion_search = EXPANSION_SEARCH
         return cls(graph, segment)
 
-    def search(self, vector: Vector, k: int) -> Ids:
-        """Content ids of about the k nearest vectors."""
+    def search(self, vector: Vector, k: int) -> tuple[Ids, NDArray[np.float32]]:
+        """Content ids of about the k nearest vectors, and their cosines to about four digits."""
         if not len(self._graph):
-            return np.empty(0, np.int64)
-        return np.asarray(self._graph.search(vector, k, threads=1).keys).astype(np.int64)
+            return np.empty(0, np.int64), np.empty(0, np.float32)
+        found = self._graph.search(vector, k, threads=1)
+        return np.asarray(found.keys).astype(np.int64), 1 - np.asarray(found.distances, np.float32)

@@ -41,7 +41,7 @@ __all__ = [
 ]
 
 SAMPLE = 1024
-"""Stored vectors that stand for the collection when a verdict is given."""
+"""Stored vectors that stand for the collection when a verdict is given; beyond so many the bar rises no more."""
 CANCELLED = 1e-6
 
 
@@ -241,13 +241,14 @@ class Index:
 
     def _judge(self, terms: Sequence[Term], question: Vector, near: Sequence[Near]) -> Verdict:
         scores = np.array([each.score for each in near], np.float64)
+        sample = self.store.sample(SAMPLE)
         wanted = [term for term in terms if term.weight > 0] or terms
         if all(term.text is not None for term in wanted):
             vectors = self.store.vectors([each.item.digest for each in near])
-            empty = np.zeros(len(question), np.float32)  # deleted since it was found
-            hits = np.array([vectors.get(each.item.digest, empty) for each in near], np.float32)
-            return judge_words(question, hits.reshape(-1, len(question)), scores, self._captions())
-        sample = self.store.sample(SAMPLE)
+            gone = np.zeros(len(question), np.float32)  # deleted since it was found
+            hits = np.array([vectors.get(each.item.digest, gone) for each in near], np.float32)
+            hits = hits.reshape(-1, len(question))
+            return judge_words(question, hits, scores, self._captions(), len(sample))
         if len(terms) == 1:
             bank = self._captions() if self.embedder is not None and len(sample) < 8 else None
             return judge_pictures(scores, sample, bank)

@@ -7,8 +7,8 @@ from sensorium.search.store import Vector, Vectors
 
 Ids = NDArray[np.int64]
 
-SLACK = 1e-5
-"""Cosines from a matrix product may differ by this much from those computed row by row."""
+SLACK = 1e-3
+"""Cosines from a matrix product or a graph may differ by this much from those computed row by row."""
 
 
 def cosines(vectors: Vectors, vector: Vector) -> NDArray[np.float64]:
@@ -17,10 +17,10 @@ def cosines(vectors: Vectors, vector: Vector) -> NDArray[np.float64]:
 
 
 def best(scores: NDArray[np.floating], k: int) -> NDArray[np.intp]:
-    """Positions of the k largest scores and of all that tie with the last of them, in no order."""
+    """Positions of the k largest scores and of all that may tie with the last of them, in no order."""
     if len(scores) <= k:
         return np.arange(len(scores))
-    bar = np.partition(scores, len(scores) - k)[len(scores) - k]
+    bar = np.partition(scores, len(scores) - k)[len(scores) - k] if k else np.inf
     return np.flatnonzero(scores >= bar - SLACK)
 
 

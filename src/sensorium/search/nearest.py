@@ -4,6 +4,7 @@ What lies outside every usable segment is "loose" and scanned exactly: no answer
 """
 
 import json
+import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, suppress
@@ -15,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sensorium.search.graph import OpenSegment, Segment, alone, build
-from sensorium.search.matrix import Ids, Matrix, best, cosines
+from sensorium.search.matrix import SLACK, Ids, Matrix, best, cosines
 from sensorium.search.schema import read_vectors
 from sensorium.search.store import Vector, Vectors
 
@@ -23,8 +24,8 @@ EXACT = 65_536
 """Loose contents that are simply scanned: 16 ms at 512 dimensions, and exact. More of them become a segment."""
 HELD = 262_144
 """Loose vectors kept in memory (0.5 GB at 512 dimensions); beyond, a scan reads them from the disk."""
-SEGMENT = 262_144
-"""Rows of a segment at most, which bounds how long building one takes (minutes)."""
+SEGMENT = 1_048_576
+"""Rows of a segment at most, which bounds what building one takes: 1.3 GB of memory and some ten minutes."""
 DEAD = 0.3
 """Share of deleted rows from which on a segment is built again."""
 CHUNK = 4096
@@ -59,19 +60,28 @@ class Nearest:
         self._seen = None
 
     def propose(self, vector: Vector, k: int) -> tuple[Scores, bool]:
-        """Exact scores of about the k best contents; true when these are all there are. Some may be deleted."""
+        """About the k best contents with their scores to three digits; true when these are all there are.
+
+        Some may have been deleted.
+        """
         with self._lock:
             self._refresh()
             ids, rows, spilled = self._matrix.ids, self._matrix.rows, self._spilled
             segments = [s for s in self._segments.values() if s is not None]
-        scores = _scored(ids, rows, vector, k)
-        if segments:
-            found, vectors = self.fetch(np.unique(np.concatenate([s.search(vector, k) for s in segments])))
-            scores |= _scored(found, vectors, vector, len(found))
+        products = rows @ vector
+        top = best(products, k)
+        scores: Scores = dict(zip(ids[top].tolist(), products[top].tolist(), strict=True))
+        for segment in segments:
+            found, cosine = segment.search(vector, k)
+            scores |= dict(zip(found.tolist(), cosine.tolist(), strict=True))
         if spilled:
             scores |= self.scan(vector, self._loose(), k)
         everything = len(rows) <= k and all(s.segment.rows <= k for s in segments) and not spilled
-        return (scores if everything else _highest(scores, k)), everything
+        return (scores if everything else highest(scores, k)), everything
+
+    def exact(self, vector: Vector, contents: Iterable[int]) -> Scores:
+        """The cosines of these contents, the same however they were found."""
+        return self.scan(vector, [np.unique(np.fromiter(contents, np.int64))], sys.maxsize)
 
     def scan(self, vector: Vector, pieces: Iterable[Ids], k: int) -> Scores:
         """Exact scores of the k best of these contents (sorted ids), and of those that tie with the last."""
@@ -84,7 +94,7 @@ class Nearest:
             scores |= _scored(piece[held], rows[np.searchsorted(ids, piece[held])], vector, k)
             for part in _parts(piece[~held]):
                 scores |= _scored(*self.fetch(part), vector, k)
-            scores = _highest(scores, k)
+            scores = highest(scores, k)
         return scores
 
     def fetch(self, ids: Ids) -> tuple[Ids, Vectors]:
@@ -158,7 +168,11 @@ class Nearest:
                 low = rows[-1][0]
 
     def _plan(self) -> list[Range]:
-        """The ranges to build: what is loose, together with the segment before it where both fit into one."""
+        """The ranges to build: what is loose, together with the segments before it that are no larger.
+
+        As when counting in binary, each vector is then linked once for every doubling of the collection, and there
+        are as many segments as the number of doublings at most.
+        """
         gaps = self._gaps()
         segments = [((s.low, s.high, self._number(s.low, s.high)), s.rows) for s in self._covered()]
         decayed = [live for live, rows in segments if live[2] < (1 - DEAD) * rows]
@@ -166,11 +180,11 @@ class Nearest:
             return []
         merged: list[tuple[Range, bool]] = []
         for piece, new in sorted([(g, True) for g in gaps] + [(live, live in decayed) for live, _ in segments]):
-            if merged and (new or merged[-1][1]) and merged[-1][0][2] + piece[2] <= SEGMENT:
-                (low, _, count), _ = merged.pop()
-                merged.append(((low, piece[1], count + piece[2]), True))
-            else:
-                merged.append((piece, new))
+            low, high, count = piece
+            while new and merged and merged[-1][0][2] <= count <= SEGMENT - merged[-1][0][2]:
+                (low, _, before), _ = merged.pop()
+                count += before
+            merged.append(((low, high, count), new))
         return [part for piece, new in merged if new for part in self._split(piece)]
 
     def _split(self, piece: Range) -> Iterator[Range]:
@@ -217,9 +231,9 @@ def _scored(ids: Ids, rows: Vectors, vector: Vector, k: int) -> Scores:
     return dict(zip(ids[top].tolist(), cosines(rows[top], vector).tolist(), strict=True))
 
 
-def _highest(scores: Scores, k: int) -> Scores:
-    """The k highest and those that tie with the last of them."""
+def highest(scores: Scores, k: int) -> Scores:
+    """The k highest and those that may tie with the last of them."""
     if len(scores) <= k:
         return scores
     bar = sorted(scores.values(), reverse=True)[k - 1]
-    return {content: score for content, score in scores.items() if score >= bar}
+    return {content: score for content, score in scores.items() if score >= bar - SLACK}

@@ -17,7 +17,7 @@ from typing import Any, Self
 import numpy as np
 
 from sensorium.search.matrix import Ids
-from sensorium.search.nearest import CHUNK, Nearest, Scores
+from sensorium.search.nearest import CHUNK, Nearest, Scores, highest
 from sensorium.search.schema import COLUMNS, connect, key, read_item, read_vectors, told_plainly
 from sensorium.search.store import Filter, Identity, Item, MissingVector, Near, Vector, Vectors
 from sensorium.search.where import condition
@@ -184,10 +184,14 @@ class SQLiteStore:
             return self._ranked(scores, where), scores
         proposed = max(PROPOSED, 1 << (2 * need - 1).bit_length())  # in steps, so that pages see the same proposals
         while True:
-            scores, everything = self._nearest.propose(vector, proposed)
-            rows = self._ranked(scores, where)
-            if len(rows) >= need or everything:
-                return rows, scores
+            about, everything = self._nearest.propose(vector, proposed)
+            # without a filter hardly a proposal falls away, so most rows need not be read
+            for likely in ([highest(about, need + need // 8 + 4)] if where is None else []) + [about]:
+                rows = self._ranked(likely, where)
+                if len(rows) >= need or (everything and len(likely) == len(about)):
+                    best = highest({row[0]: about[row[0]] for row in rows}, need)
+                    scores = self._nearest.exact(vector, best)
+                    return _sorted([row for row in rows if row[0] in scores], scores), scores
             if proposed > SELECTIVE and (many := self._chosen(where, None)) is not None:
                 scores = self._nearest.scan(vector, np.array_split(many, len(many) // CHUNK + 1), need)
                 return self._ranked(scores, where), scores
@@ -201,7 +205,11 @@ class SQLiteStore:
             f"WHERE content IN (SELECT value FROM json_each(?)) AND {sql}",
             (json.dumps(list(scores)), *values),
         )
-        return sorted(rows, key=lambda row: (-scores[row[0]], row[1]))
+        return _sorted(rows, scores)
+
+
+def _sorted(rows: list[Any], scores: Scores) -> list[Any]:
+    return sorted(rows, key=lambda row: (-scores[row[0]], row[1]))
 
 
 def _asked(where: Filter | None, readable: bool | None) -> tuple[str, list[object]]:
