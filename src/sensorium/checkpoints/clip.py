@@ -266,7 +266,8 @@ def transformers_json(c: CLIPConfig) -> dict[str, Any]:
             "projection_dim": c.embed,
         }
 
-    ids = {"bos_token_id": t.words - 2, "eos_token_id": t.words - 1 if t.end is None else t.end}
+    # 2 is how transformers says "the largest id"; see transformers_config
+    ids = {"bos_token_id": t.words - 2, "eos_token_id": 2 if t.end is None else t.end}
     return {
         "architectures": ["CLIPModel"],
         "model_type": "clip",

@@ -3,8 +3,8 @@
 import json
 import pickle
 import re
+import warnings
 import zipfile
-import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,7 +12,6 @@ from typing import Any, cast
 
 import numpy as np
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -87,17 +86,28 @@ def _weights_in(folder: Path) -> Path:
 
 
 def _read(file: Path) -> Mapping[str, object]:
-    """Dispatch on what the file holds: suffixes lie."""
     if file.name.endswith(".index.json"):
         return _sharded(file)
+    try:
+        return _decode(file)
+    except CheckpointError:
+        raise
+    except Exception as error:  # a damaged file makes its reader stumble in every way there is
+        reason = next(iter(str(error).splitlines()), type(error).__name__)
+        raise CheckpointError(f"{file} is damaged ({reason}): fetch it again") from None
+
+
+def _decode(file: Path) -> Mapping[str, object]:
+    """Dispatch on what the file holds: suffixes lie."""
     with file.open("rb") as stream:
         head = stream.read(10)
     if not head:
         raise CheckpointError(f"{file} is empty: fetch it again")
     if head[8:9] == b"{":
-        return _safetensors(file)
+        return load_file(str(file))
     if head[:2] == b"PK":
-        names = _members(file)
+        with zipfile.ZipFile(file) as archive:
+            names = archive.namelist()
         if names and all(name.endswith(".npy") for name in names):
             return _npz(file)
         return read_torchscript(file) if is_torchscript(names) else _pickle(file)
@@ -106,14 +116,6 @@ def _read(file: Path) -> Mapping[str, object]:
     if head == b"version ht":  # version https://git-lfs.github.com/spec/v1
         raise CheckpointError(f"{file} is only a pointer to the weights: run `git lfs pull` where it was cloned")
     raise CheckpointError(f"{file} is no weight file: neither safetensors, .npz nor a torch file")
-
-
-def _members(file: Path) -> list[str]:
-    try:
-        with zipfile.ZipFile(file) as archive:
-            return archive.namelist()
-    except zipfile.BadZipFile:
-        raise CheckpointError(f"{file} is cut short: fetch it again") from None
 
 
 def _sharded(index: Path) -> Mapping[str, object]:
@@ -132,34 +134,30 @@ def _sharded(index: Path) -> Mapping[str, object]:
     return tensors
 
 
-def _safetensors(file: Path) -> Mapping[str, object]:
-    try:
-        return load_file(str(file))
-    except (SafetensorError, KeyError) as error:  # KeyError: a type of number that torch has not
-        raise CheckpointError(f"{file} is damaged ({error}): fetch it again") from None
-
-
 def _npz(file: Path) -> Mapping[str, object]:
-    try:
-        with np.load(file, allow_pickle=False) as arrays:
+    with np.load(file, allow_pickle=False) as arrays:
+        try:
             return {name: torch.from_numpy(np.array(arrays[name])) for name in arrays.files}
-    except (ValueError, TypeError, zipfile.BadZipFile, zlib.error, EOFError, OSError, SyntaxError) as error:
-        raise CheckpointError(f"{file} is damaged, or holds Python objects ({error})") from None
+        except ValueError as error:
+            if "allow_pickle" not in str(error):
+                raise
+            raise CheckpointError(
+                f"{file} holds Python objects, and loading them would run their code: refused"
+            ) from None
 
 
 def _pickle(file: Path) -> Mapping[str, object]:
     try:
-        value = torch.load(file, map_location="cpu", weights_only=True)
-    except Exception as error:  # a damaged stream makes the reader stumble in every way there is
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about pickles of another protocol, which then fail
+            value = torch.load(file, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
         if asked := re.search(r"GLOBAL (\S+)", str(error)):
             raise CheckpointError(
                 f"{file} holds more than tensors ({asked[1]}), and loading it would run its code: refused. "
                 "Ask its authors for safetensors."
             ) from None
-        if isinstance(error, pickle.UnpicklingError):
-            raise CheckpointError(f"{file} is damaged, or a pickle of other things than tensors: refused") from None
-        reason = next(iter(str(error).splitlines()), type(error).__name__)
-        raise CheckpointError(f"{file} is damaged ({reason}): fetch it again") from None
+        raise CheckpointError(f"{file} is damaged, or a pickle of other things than tensors: refused") from None
     if not isinstance(value, Mapping):
         raise CheckpointError(f"{file} holds one {type(value).__name__}, not tensors by name")
     return cast(Mapping[str, object], value)

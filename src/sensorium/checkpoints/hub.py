@@ -1,6 +1,7 @@
 """Weights from the Hugging Face hub: its cache, its progress and resume, its offline mode."""
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 from sensorium.checkpoints.files import CONFIG_FILES, WEIGHT_FILES, read_json
@@ -27,7 +28,7 @@ def fetch(repository: str, *, revision: str | None = None, file: str | None = No
     from huggingface_hub import errors
 
     where = f"{repository}@{revision}" if revision else repository
-    names = [file] if file else list(WEIGHT_FILES)
+    names = (file,) if file else WEIGHT_FILES
     try:
         return _fetch(repository, names, revision)
     except errors.GatedRepoError:
@@ -61,7 +62,7 @@ def _http_error() -> type[Exception]:
     return errors.HTTPError  # pyright: ignore[reportPrivateImportUsage]
 
 
-def _fetch(repository: str, names: list[str], revision: str | None) -> Path:
+def _fetch(repository: str, names: Sequence[str], revision: str | None) -> Path:
     from huggingface_hub import hf_hub_download
     from huggingface_hub.errors import RemoteEntryNotFoundError
 

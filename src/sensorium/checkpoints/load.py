@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from torch import Tensor
 
@@ -17,7 +17,7 @@ from sensorium.checkpoints.hub import fetch, is_hub_id
 from sensorium.checkpoints.rename import CheckpointError
 from sensorium.checkpoints.sources import SOURCES, Source
 from sensorium.data import preprocess
-from sensorium.data.preprocess import Preprocess
+from sensorium.data.preprocess import Preprocess, Triple
 from sensorium.models import clip, vit
 from sensorium.models.clip import CLIPConfig
 
@@ -71,7 +71,7 @@ def locate(source: str | Path, *, revision: str | None = None) -> tuple[Path, So
     if (public := SOURCES.get(text)) is not None:
         return fetch(public.hub, revision=revision or public.revision, file=public.file), public
     path = Path(source).expanduser()
-    if os.path.exists(path):  # unlike Path.exists, False for what cannot be a name
+    if text and os.path.exists(path):  # unlike Path.exists, False for what cannot be a name
         return path, None
     if text in PRESETS:
         raise CheckpointError(
@@ -102,7 +102,7 @@ def preprocess_of(checkpoint: Checkpoint, known: Format, config: Config) -> Prep
     file = checkpoint.beside.get("config.json", {})
     timm: Mapping[str, Any] = {**file, **(file.get("pretrained_cfg") or {})}
     crop = float(timm.get("crop_pct") or (0.9 if image == 224 else 1.0))
-    mean, std = (tuple(timm.get(key) or preprocess.HALF) for key in ("mean", "std"))
+    mean, std = (cast(Triple, tuple(timm.get(key) or preprocess.HALF)) for key in ("mean", "std"))
     steps = preprocess.timm(image, crop, mean=mean, std=std)
     return replace(steps, interpolation=timm.get("interpolation") or steps.interpolation)
 
@@ -129,28 +129,33 @@ def save_model(model: Model, folder: str | Path, *, naming: str, steps: Preproce
     folder = Path(folder)
     if folder.is_file():
         raise CheckpointError(f"{folder} is a file: name a folder to write to")
-    described = known.describe(model.config) if known.describe else None
+    files: dict[str, dict[str, Any]] = {}  # everything that can be refused comes before the first file is written
+    if known.file and known.describe:
+        files[known.file] = known.describe(model.config)
+    if known.file == "open_clip_config.json":
+        files[known.file] = {
+            "model_cfg": files[known.file],
+            "preprocess_cfg": preprocess.to_open_clip(steps) if steps else {},
+        }
+    elif steps and known.naming == "transformers":
+        files["preprocessor_config.json"] = preprocess.to_transformers(steps)
     tensors = export(model, known)
-    weights = folder / ("open_clip_model.safetensors" if known.file == "open_clip_config.json" else "model.safetensors")
+    folder.mkdir(parents=True, exist_ok=True)
     if known.naming == "google":
         weights = folder / "model.npz"
         _write_npz(tensors, weights)
     else:
+        prefix = "open_clip_" if known.file == "open_clip_config.json" else ""
+        weights = folder / f"{prefix}model.safetensors"
         write_safetensors(tensors, weights)
-    if known.file == "open_clip_config.json":
-        described = {"model_cfg": described, "preprocess_cfg": preprocess.to_open_clip(steps) if steps else {}}
-    if known.file and described is not None:
-        (folder / known.file).write_text(json.dumps(described, indent=2) + "\n", encoding="utf-8")
-    if steps and known.naming == "transformers":
-        text = json.dumps(preprocess.to_transformers(steps), indent=2)
-        (folder / "preprocessor_config.json").write_text(text + "\n", encoding="utf-8")
+    for name, content in files.items():
+        (folder / name).write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
     return weights
 
 
 def _write_npz(tensors: Mapping[str, Tensor], path: Path) -> None:
     import numpy as np
 
-    path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(path.name + ".partial")
     with partial.open("wb") as stream:
         np.savez(stream, allow_pickle=False, **{name: tensor.cpu().float().numpy() for name, tensor in tensors.items()})

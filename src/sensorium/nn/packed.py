@@ -8,6 +8,7 @@ once a process, before anything is packed. This is the one place that knows the 
 import time
 from collections.abc import Callable
 from functools import cache
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -31,11 +32,16 @@ class PackedLinear(nn.Module):
         """The same product as the linear layer's."""
         return _product(x, self.packed, self.bias)
 
+    def _save_to_state_dict(self, destination: dict[str, Any], prefix: str, keep_vars: bool) -> None:
+        """The linear layer's own tensors, so that a packed model can still be saved."""
+        destination[f"{prefix}weight"] = self.packed.to_dense()
+        super()._save_to_state_dict(destination, prefix, keep_vars)
+
 
 def pack(model: nn.Module, *, anyway: bool = False) -> nn.Module:
     """Replace the model's large fp32 linear layers in place, where that pays on this CPU; returns the model.
 
-    The layers keep no weight in torch's layout: pack what only runs, after it is loaded.
+    The layers keep no weight in torch's layout: pack what only runs, after it is loaded. It can still be saved.
     """
     if not (anyway or pays()):
         return model

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from itertools import islice
 from os import PathLike, cpu_count, fsdecode
 from pathlib import Path
-from typing import Any, Literal, Protocol, TypeVar
+from typing import Any, Literal, Protocol, TypeVar, runtime_checkable
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from jaxtyping import Bool, Float, UInt8
+from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
@@ -21,7 +21,7 @@ from sensorium.data.errors import SensoriumError, Unreadable
 from sensorium.data.image import read_image
 from sensorium.data.preprocess import Preprocess
 
-Picture = str | PathLike[str] | bytes | Image.Image | np.ndarray[Any, Any]
+Picture = str | PathLike[str] | bytes | Image.Image | NDArray[Any]
 Source = TypeVar("Source")
 Row = TypeVar("Row")
 Precision = Literal["fp32", "bf16", "auto"]
@@ -32,6 +32,7 @@ TEXT_BATCH = 64
 DECODE_MARGIN = 2  # a JPEG may be decoded at a reduced scale that is still this many times the model's input
 
 
+@runtime_checkable
 class ImageTower(Protocol):
     """Pixels to vectors; not normalised."""
 
@@ -40,6 +41,7 @@ class ImageTower(Protocol):
         ...
 
 
+@runtime_checkable
 class TextTower(Protocol):
     """Sentences to vectors; not normalised. Tokenising is the tower's own affair."""
 
@@ -53,7 +55,7 @@ class Batch:
     """What `Embedder.stream` yields: files and their vectors row by row, and the files that could not be read."""
 
     paths: list[Path]
-    vectors: Float[np.ndarray[Any, Any], "n d"]
+    vectors: Float[NDArray[Any], "n d"]
     sizes: list[tuple[int, int]]
     unreadable: list[Unreadable]
 
