@@ -1,0 +1,63 @@
+import pytest
+import torch
+from torch import nn
+
+from sensorium.nn import packed
+from sensorium.nn.packed import PackedLinear, pack
+
+
+@pytest.fixture
+def model() -> nn.Module:
+    try:
+        PackedLinear(nn.Linear(300, 16))
+    except (AttributeError, NotImplementedError, RuntimeError):
+        pytest.skip("this torch has no packed linear layers")
+    torch.manual_seed(0)
+    return nn.Sequential(
+        nn.Linear(300, 400), nn.GELU(), nn.Sequential(nn.Linear(400, 300, bias=False)), nn.Linear(20, 9)
+    )
+
+
+@torch.inference_mode()
+def test_equal_to_plain_for_any_shape(model: nn.Module) -> None:
+    front = model[:3]  # type: ignore[index]
+    inputs = [torch.randn(*shape, 300) for shape in ((1,), (7,), (2, 5), (1, 3, 2), (0,))]
+    inputs.append(torch.randn(300, 4).T)
+    plain = [front(x) for x in inputs]
+    pack(model, anyway=True)
+    for x, expected in zip(inputs, plain, strict=True):
+        torch.testing.assert_close(front(x), expected, atol=1e-5, rtol=1e-5)
+
+
+def test_small_layers_and_other_precisions_stay(model: nn.Module) -> None:
+    assert pack(model, anyway=True) is model
+    assert isinstance(model[0], PackedLinear)  # type: ignore[index]
+    assert type(model[3]) is nn.Linear  # type: ignore[index]
+    half = nn.Sequential(nn.Linear(300, 300)).bfloat16()
+    assert type(pack(half, anyway=True)[0]) is nn.Linear  # type: ignore[index]
+
+
+def test_packs_only_where_it_pays(model: nn.Module, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(packed, "pays", lambda: False)
+    assert type(pack(model)[0]) is nn.Linear  # type: ignore[index]
+    monkeypatch.setattr(packed, "pays", lambda: True)
+    assert isinstance(pack(model)[0], PackedLinear)  # type: ignore[index]
+
+
+def test_without_the_operators_nothing_is_packed(monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing(weight: torch.Tensor) -> torch.Tensor:
+        raise AttributeError("no such operator")
+
+    monkeypatch.setattr(packed, "_pack", missing)
+    packed.pays.cache_clear()
+    try:
+        assert packed.pays() is False
+    finally:
+        packed.pays.cache_clear()
+
+
+def test_saving_gives_the_layers_own_tensors(model: nn.Module) -> None:
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    after = pack(model, anyway=True).state_dict()
+    assert after.keys() == before.keys()
+    assert all(torch.equal(after[name], before[name]) for name in before)
