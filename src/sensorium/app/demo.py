@@ -106,8 +106,10 @@ def ask_all(index: "Index", questions: Sequence[Step], folder: Path) -> list[Str
         if terms is None:
             continue
         answer = index.search(Query(terms), SHOWN)
-        console.print(f"\n[quiet]{step.shows}")
-        print_answer(console, spell(terms), answer, heading=True)
+        console.print()
+        console.print(spell(terms), style="mark", markup=False, end="")
+        console.print(f"  [quiet]{step.shows}")
+        print_answer(console, spell(terms), answer)
         strips.append(strip(spell(terms), answer))
     return strips
 

@@ -58,12 +58,13 @@ def list_models(*, as_json: bool) -> None:
         return
     console = stdout()
     roomy = not console.is_terminal or console.width >= 110
+    room = max(len(row.source or "") for row in found) if roomy else 0
     for system in dict.fromkeys(row.system for row in found):
         members = [row for row in found if row.system == system]
         console.print(f"[mark]{system}[/]  [quiet]searches by {members[0].searches}")
         for row in sorted(members, key=lambda row: (row.source is None, row.parameters)):
             line = f"  {row.name:<21} {_millions(row.parameters):>6}  "
-            line += f"{row.licence or '':<10}  {row.source or 'no public weights: train it':<37}"
+            line += f"{row.licence or '':<10}  {row.source or 'no public weights: train it':<{room}}"
             if roomy and row.trained_on:
                 line += f"  {row.trained_on}"
             console.print(line.rstrip(), markup=False, style="quiet" if row.source is None else "default")

@@ -42,24 +42,18 @@ def search_collection(
     return answer.good
 
 
-def print_answer(console: "Console", question: str, answer: "Answer", *, heading: bool = False) -> None:
-    """Matches first; below them, dimmed, the closest guesses under the cut-off."""
-    if heading:
-        console.print(f"\n[mark]{_escaped(question)}")
-    ranked = list(enumerate(answer.hits, 1))
-    matches = [(rank, hit) for rank, hit in ranked if hit.match]
-    guesses = [(rank, hit) for rank, hit in ranked if not hit.match]
+def print_answer(console: "Console", question: str, answer: "Answer") -> None:
+    """Files in their order; those under the cut-off dimmed, and below a line once no match follows."""
     if not answer.hits:
         console.print("Nothing in the index to search, or the filters leave nothing.")
         return
-    for rank, hit in matches:
-        _line(console, rank, hit, dim=False)
-    if not matches:
+    last = max((rank for rank, hit in enumerate(answer.hits, 1) if hit.match), default=0)
+    if not last:
         console.print(f"No good match for {_escaped(question)}. The closest guesses:")
-    elif guesses:
-        console.print("[quiet]below the cut-off:")
-    for rank, hit in guesses:
-        _line(console, rank, hit, dim=True)
+    for rank, hit in enumerate(answer.hits, 1):
+        if 0 < last == rank - 1:
+            console.print("[quiet]below the cut-off:")
+        _line(console, rank, hit, dim=not hit.match)
 
 
 def strip(question: str, answer: "Answer") -> Strip:

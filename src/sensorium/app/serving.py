@@ -21,6 +21,7 @@ def serve_index(folder: Path | None, *, host: str, port: int, browse: bool) -> N
             from sensorium.app.web import create_page
 
             page = create_page(index, answers=names_of(host))
+        listener.listen()  # so that whoever reads the address below and is quick is not turned away
         address = address_of(listener, host)
         pictures = count(index.stats().items, "picture")
         stdout().print(f"[mark]{address}[/]  [quiet]{pictures}; stop with Ctrl-C")

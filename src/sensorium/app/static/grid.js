@@ -4,7 +4,7 @@ const SHAPES = [1.5, 1, 0.75, 1.33, 1.78, 0.8, 1.5, 1.2, 1, 1.6, 0.7, 1.4];
 
 export function tile(picture, { onOpen, onSimilar }) {
   const box = document.createElement("figure");
-  box.className = "tile";
+  box.className = picture.match === false ? "tile faint" : "tile";
   box.style.setProperty("--ratio", shape(picture));
   box.dataset.id = picture.id;
 

@@ -94,7 +94,8 @@ function render(answer) {
   history.replaceState(history.state, "", toAddress(terms, fromAddress(location.search).view)); // one spelling each
   drawQuestion();
   const matches = answer.hits.filter((hit) => hit.match).length;
-  const enough = answer.hits.findLastIndex((hit) => hit.match) + 1 + GUESSES;
+  const upper = answer.hits.findLastIndex((hit) => hit.match) + 1;
+  const enough = upper + GUESSES;
   more ||= answer.hits.length > enough;
   drawPictures(answer.hits.slice(0, enough));
   const said = at("said");
@@ -109,7 +110,7 @@ function render(answer) {
     said.replaceChildren(none, "These come closest. ", aboutLink("What can it see?"));
   }
   const parting = at("parting");
-  parting.hidden = !matches || matches === answer.hits.length;
+  parting.hidden = !matches || upper === answer.hits.length;
   parting.textContent = "less likely";
   document.title = `${title()} · Sensorium`;
 }
@@ -134,11 +135,11 @@ function drawPictures(pictures, { append = false } = {}) {
   at("empty").hidden = true;
   shown = append ? [...shown, ...pictures] : pictures;
   const handlers = { onOpen: enterView, onSimilar: (picture) => go([item(picture, 1)]) };
-  for (const [id, belongs] of [["matches", true], ["guesses", false]]) {
-    const tiles = pictures.filter((picture) => (picture.match ?? true) === belongs).map((picture) => tile(picture, handlers));
-    if (append) at(id).append(...tiles);
-    else at(id).replaceChildren(...tiles);
-  }
+  // Up to the last match in the upper grid, the rest below the line; what comes later in pages goes on where it ended.
+  const upper = pictures.findLastIndex((picture) => picture.match ?? true) + 1;
+  if (!append) ["matches", "guesses"].forEach((id) => at(id).replaceChildren());
+  const started = at("guesses").childElementCount > 0;
+  pictures.forEach((picture, i) => at(started || i >= upper ? "guesses" : "matches").append(tile(picture, handlers)));
   at("more").hidden = !more;
   const first = opens()[0];
   if (first && !opens().some((open) => open.tabIndex === 0)) first.tabIndex = 0;
@@ -189,8 +190,8 @@ async function openPicture(id) {
     if (!response.ok) return fail("That picture is not in the index.");
     picture = await response.json();
   }
-  const place = order().findIndex((each) => each.id === id);
-  viewer.show(picture, { first: place <= 0, last: place < 0 || place === order().length - 1, asked: terms.length > 0 });
+  const place = shown.findIndex((each) => each.id === id);
+  viewer.show(picture, { first: place <= 0, last: place < 0 || place === shown.length - 1, asked: terms.length > 0 });
 }
 
 function closePicture() {
@@ -201,16 +202,11 @@ function closePicture() {
 }
 
 function step(by) {
-  const pictures = order();
+  const pictures = shown;
   const next = pictures[pictures.findIndex((each) => each.id === viewer.picture.id) + by];
   if (!next) return;
   history.replaceState(history.state, "", toAddress(terms, next.id));
   openPicture(next.id);
-}
-
-// Pictures in the order they stand on the page: matches, then guesses.
-function order() {
-  return [...shown.filter((each) => each.match ?? true), ...shown.filter((each) => each.match === false)];
 }
 
 // -- events ------------------------------------------------------------------------------------------------------
