@@ -167,10 +167,8 @@ def vit_timm(case: Case) -> None:
     for index in sorted({int(name.split(".")[1]) for name in case.outputs if name.startswith("intermediate.")}):
         # The case does not say which blocks it took, only that they come in order.
         patches, prefix = (case.outputs[f"intermediate.{index}.{part}"] for part in ("patches", "prefix"))
-        if model.prefix:
-            wanted = torch.cat([prefix, patches], dim=1)
-        else:  # the reference then gives one tensor, and the case called its two pictures so
-            wanted = torch.stack([patches, prefix])
+        # Without prefix tokens the reference gives one tensor, and the case called its two pictures so.
+        wanted = torch.cat([prefix, patches], dim=1) if model.prefix else torch.stack([patches, prefix])
         while not torch.allclose(states.pop(0), wanted, **case.tolerance):
             assert states, f"intermediate.{index} is the output of no block"
 
@@ -225,7 +223,9 @@ def test_case(name: str) -> None:
     if kind not in KINDS:
         pytest.skip(f"not built: {case.meta['kind']}")
     as_numpy = {key: np.asarray(tensor) for key, tensor in case.state.items()}
-    assert digest(as_numpy) == case.meta["weights_sha256"], "this machine makes other weights than the case was run with"
+    assert digest(as_numpy) == case.meta["weights_sha256"], (
+        "this machine makes other weights than the case was run with"
+    )
     with torch.no_grad():
         KINDS[kind](case)
 
