@@ -1,9 +1,9 @@
 """A model with its preprocessing, as search, tasks and the application see it: pictures and words in, vectors out."""
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import dataclass
 from itertools import islice
 from os import PathLike, cpu_count, fsdecode
@@ -94,7 +94,7 @@ class Embedder:
         """
         vectors: dict[str, Tensor] = {}
         if images is not None:
-            if isinstance(images, str | bytes | PathLike | Image.Image):
+            if isinstance(images, str | bytes | PathLike | Image.Image) or getattr(images, "ndim", 4) < 4:
                 raise SensoriumError("images takes a list; for one picture write images=[picture]")
             vectors["images"], readable = self._embed_images(list(images), mask=unreadable == "mask")
             if unreadable == "mask":
@@ -111,14 +111,15 @@ class Embedder:
         batch in which they stood, and never stop the run. Memory is bounded by three batches. Closing the
         iterator ends the threads.
         """
-        for block in decoded(paths, self._decode_fast, batch):
-            good = [(path, row) for path, row in block if not isinstance(row, Unreadable)]
-            yield Batch(
-                paths=[path for path, _ in good],
-                vectors=self._forward([pixels for _, (pixels, _) in good]).numpy(),
-                sizes=[size for _, (_, size) in good],
-                unreadable=[row for _, row in block if isinstance(row, Unreadable)],
-            )
+        with closing(decoded(paths, self._decode_fast, batch)) as blocks:
+            for block in blocks:
+                good = [(path, row) for path, row in block if not isinstance(row, Unreadable)]
+                yield Batch(
+                    paths=[path for path, _ in good],
+                    vectors=self._forward([pixels for _, (pixels, _) in good]).numpy(),
+                    sizes=[size for _, (_, size) in good],
+                    unreadable=[row for _, row in block if isinstance(row, Unreadable)],
+                )
 
     def _embed_images(self, images: list[Picture], *, mask: bool) -> tuple[Float[Tensor, "n d"], Bool[Tensor, " n"]]:
         vectors, readable = torch.zeros(len(images), self.dim), torch.zeros(len(images), dtype=torch.bool)
@@ -173,8 +174,13 @@ class Embedder:
 
 def decoded(
     sources: Iterable[Source], decode: Callable[[Source], Row], batch: int
-) -> Iterator[list[tuple[Source, Row | Unreadable]]]:
-    """Batches of (source, what `decode` made of it or why it could not), threads working two batches ahead."""
+) -> Generator[list[tuple[Source, Row | Unreadable]]]:
+    """Batches of (source, what `decode` made of it or why it could not), threads working two batches ahead.
+
+    Closing the generator drops what waits and ends the threads. Raises SensoriumError where `batch` is below 1.
+    """
+    if batch < 1:
+        raise SensoriumError(f"batch={batch}: must be 1 or more")
     workers = max(2, cpu_count() or 2)
     todo = iter(sources)
     pending: deque[tuple[Source, Future[Row]]] = deque()

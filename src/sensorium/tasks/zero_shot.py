@@ -36,13 +36,15 @@ def class_vectors(
 ) -> Float[Tensor, "labels d"]:
     """One unit vector a label: its sentences averaged in the space of embeddings (section 3.1.4).
 
-    Raises SensoriumError for an empty or repeated label, and for a template without `{}`.
+    Raises SensoriumError for an empty or repeated label, for no template, and for one without `{}`.
     """
     names = [label.strip() for label in labels]
     if not names or not all(names):
         raise SensoriumError("labels: at least one, and none empty (cat,dog,car)")
     if repeated := sorted({name for name in names if names.count(name) > 1}):
         raise SensoriumError(f"labels: {', '.join(repeated)} stands there more than once")
+    if not templates:
+        raise SensoriumError("templates: at least one, such as 'a photo of a {}.'")
     if wrong := [template for template in templates if template.count("{}") != 1]:
         raise SensoriumError(f"templates: {wrong[0]!r} needs exactly one {{}} where the label goes")
     sentences = [template.replace("{}", name) for name in names for template in templates]
