@@ -80,7 +80,7 @@ def run_demo(folder: Path | None, *, into: Path, serve: bool | None, port: int) 
         sheet = into / "contact-sheet.png"
         write_sheet(sheet, ask_all(index, questions, folder))
     note = note_on(DEFAULT_MODEL)
-    console.print(f"\n{note.sees} {note.misses}")
+    console.print(f"\n{note.sees} {note.misses} {note.switch}\n  {note.command}", markup=False)
     console.print(f"\n[mark]Contact sheet[/]  {short(sheet)}")
     console.print(f"[mark]Index[/]          {short(place)}")
     console.print(f'[mark]Ask yourself[/]   sensorium search "a motorcycle" --index {short(place)}')

@@ -5,11 +5,12 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, kw_only=True)
 class Note:
-    """Three short sentences for the page and the terminal; `switch` is empty where there is nothing finer to take."""
+    """Short sentences for the page and the terminal; `switch` and `command` are empty where nothing finer is to be had."""
 
     sees: str
     misses: str
-    switch: str
+    switch: str = ""
+    command: str = ""
 
 
 CLIP_COMMAND = "sensorium index FOLDER --model clip-vit-b-32 --index clip-index"
@@ -22,17 +23,18 @@ def note_on(model: str) -> Note:
             sees="pocket knows animals, plants, food, vehicles, buildings, furniture and other everyday things.",
             misses="It cannot read text, count, tell who somebody is, or follow a whole sentence: “a dog left of a red "
             "car” means little more to it than “dog, car”. Art, diagrams and moods are mostly lost on it.",
-            switch=f"For a finer eye index again with public CLIP weights: {CLIP_COMMAND}",
+            switch="For a finer eye index again with public CLIP weights:",
+            command=CLIP_COMMAND,
         )
     if model.startswith("vit"):
         return Note(
             sees="This model compares pictures with pictures.",
             misses="It knows no words: drop a picture to search.",
-            switch=f"To search with words index again with public CLIP weights: {CLIP_COMMAND}",
+            switch="To search with words index again with public CLIP weights:",
+            command=CLIP_COMMAND,
         )
     return Note(
         sees="CLIP models follow whole captions and know most things that people photograph and write about.",
         misses="They are weak at counting, at left and right, at negation (“no people”: subtract people instead), and "
         "they share the biases of pictures and captions from the web.",
-        switch="",
     )

@@ -93,6 +93,7 @@ class StatusOut(BaseModel):
     sees: str
     misses: str
     switch: str
+    command: str
 
 
 class Asked(BaseModel):
@@ -176,6 +177,7 @@ def _add_collection(page: FastAPI, index: Index) -> None:
             sees=note.sees,
             misses=note.misses,
             switch=note.switch,
+            command=note.command,
         )
 
     @page.get("/api/unreadable")

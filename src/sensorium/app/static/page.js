@@ -140,6 +140,7 @@ function drawPictures(pictures, { append = false } = {}) {
   if (!append) ["matches", "guesses"].forEach((id) => at(id).replaceChildren());
   const started = at("guesses").childElementCount > 0;
   pictures.forEach((picture, i) => at(started || i >= upper ? "guesses" : "matches").append(tile(picture, handlers)));
+  at("matches").classList.toggle("few", at("matches").childElementCount < 4);
   at("more").hidden = !more;
   const first = opens()[0];
   if (first && !opens().some((open) => open.tabIndex === 0)) first.tabIndex = 0;
@@ -340,7 +341,9 @@ async function readStatus() {
   at("count").textContent = `${status.pictures.toLocaleString("en")} ${status.pictures === 1 ? "picture" : "pictures"} · ${status.model}`;
   at("about-sees").textContent = status.sees;
   at("about-misses").textContent = status.misses;
-  at("about-switch").textContent = status.switch;
+  const command = document.createElement("code");
+  command.textContent = status.command;
+  at("about-switch").replaceChildren(status.switch, " ", command);
   at("about-switch").hidden = !status.switch;
   at("about-index").textContent = `${status.pictures.toLocaleString("en")} pictures, understood by ${status.model}, from:`;
   at("about-roots").replaceChildren(...status.roots.map(listed));
