@@ -21,6 +21,7 @@ from pathlib import Path
 
 import numpy as np
 
+from sensorium.search import nearest
 from sensorium.search.sqlite import SQLiteStore
 from sensorium.search.store import Filter, Identity, Item, Vectors
 
@@ -158,17 +159,29 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=1_000_000)
     parser.add_argument("--queries", type=int, default=400)
     parser.add_argument("--folder", type=Path, help="keep the index here, and use the one that is there")
+    parser.add_argument("--exact", type=int, default=nearest.EXACT, help="scan this many exactly, without a graph")
     parser.add_argument("--measure", action="store_true", help=argparse.SUPPRESS)
     asked = parser.parse_args()
     if asked.measure:
         print(json.dumps(measure(asked.folder, asked.count, asked.queries)))
         return
+    nearest.EXACT = asked.exact
     with tempfile.TemporaryDirectory() as scratch:
         folder = asked.folder or Path(scratch)
         result = {"count": float(asked.count)}
         if not (folder / "index.sqlite").exists():
             result |= fill(folder, asked.count)
-        command = [sys.executable, __file__, "--measure", "--folder", str(folder), "--count", str(asked.count)]
+        command = [
+            sys.executable,
+            __file__,
+            "--measure",
+            "--exact",
+            str(asked.exact),
+            "--folder",
+            str(folder),
+            "--count",
+            str(asked.count),
+        ]
         run = subprocess.run([*command, "--queries", str(asked.queries)], check=True, capture_output=True, text=True)
         result |= json.loads(run.stdout)
     for name, value in result.items():

@@ -164,3 +164,11 @@ def test_a_picture_unlike_all_others_has_no_good_match(index: Index, tmp_path: P
     checks = np.indices((16, 16)).sum(axis=0) // 4 % 2 * 255
     Image.fromarray(checks.astype(np.uint8)).save(tmp_path / "checks.png")
     assert not index.search(Query([Term(image=tmp_path / "checks.png")]), 3).good
+
+
+def test_words_and_example_together_must_both_hold(index: Index) -> None:
+    red = Term(item=pictures(index) / "red" / "red0.png")
+    assert index.search(Query([Term(text="red"), red]), 3).good
+    assert not index.search(Query([Term(text="a submarine"), red]), 3).good
+    assert not index.search(Query([Term(text="cyan"), red]), 3).good
+    assert index.search(Query([red, Term(text="cyan", weight=-1.0)]), 3).good

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sensorium.data.errors import SensoriumError, printable
 from sensorium.search.bank import BANK
@@ -23,7 +24,7 @@ from sensorium.search.query import Answer, Hit, Query, Term
 from sensorium.search.sqlite import SQLiteStore
 from sensorium.search.store import EPOCH, Filter, Identity, Item, Near, Store, Vector, Vectors, item_id
 from sensorium.search.update import Progress, Report, Stopped, Update, resolve
-from sensorium.search.verdict import Verdict, judge_mixture, judge_pictures, judge_words
+from sensorium.search.verdict import ENOUGH, Verdict, both, judge_pictures, judge_words
 
 __all__ = [
     "Answer",
@@ -65,6 +66,19 @@ def default_folder() -> Path:
     import platformdirs
 
     return Path(platformdirs.user_data_dir("sensorium")) / "index"
+
+
+@dataclass(frozen=True)
+class Direction:
+    """A question as vectors: the weighted sums of its words and of its examples, and of both, none normalised.
+
+    A part that has no positive term only steers away, and is None here. `examples` are ids of items.
+    """
+
+    whole: NDArray[np.float64]
+    words: NDArray[np.float64] | None
+    pictures: NDArray[np.float64] | None
+    examples: set[str]
 
 
 class Index:
@@ -126,13 +140,13 @@ class Index:
         asked = Query([Term(text=query)]) if isinstance(query, str) else query
         if k < 1 or offset < 0:
             raise SensoriumError(f"k = {k} and offset = {offset} make no page: k must be at least 1, offset at least 0")
-        question, examples = self._question(asked.terms)
-        hidden = set() if asked.include_example else examples
-        near = self.store.search(question, offset + k + len(hidden), where=where)
+        direction = self._direction(asked.terms)
+        hidden = set[str]() if asked.include_example else direction.examples
+        near = self.store.search(_unit(direction.whole), offset + k + len(hidden), where=where)
         near = [each for each in near if each.item.id not in hidden]
         page = near[offset : offset + k]
         judged = [*near[:1], *page]  # whether the answer is good depends on the best of all, on whatever page
-        verdict = self._judge(asked.terms, question, judged)
+        verdict = self._judge(direction, judged)
         sure = verdict.confidence.tolist()
         return Answer(
             hits=[_hit(each, confidence) for each, confidence in zip(page, sure[1:], strict=True)],
@@ -199,31 +213,36 @@ class Index:
             )
         return self.embedder
 
-    def _question(self, terms: Sequence[Term]) -> tuple[Vector, set[str]]:
-        """The direction asked for, and the ids of the items that stand as examples in it."""
+    def _direction(self, terms: Sequence[Term]) -> Direction:
         if not terms:
             raise SensoriumError("an empty question: give words, a picture or an item of the index")
-        texts = [term.text for term in terms if term.text is not None]
-        words = iter(_rows(self._model().embed(text=texts)["text"]) if texts else [])
-        total = np.zeros(self.store.identity.dim, np.float64)
-        examples: set[str] = set()
         for term in terms:
             if sum(part is not None for part in (term.text, term.image, term.item)) != 1:
                 raise SensoriumError("a term is exactly one of text, image and item")
+            if term.text is not None and not term.text.strip():
+                raise SensoriumError("an empty text: give words to look for")
             if not np.isfinite(term.weight):
                 raise SensoriumError(f"a weight must be a finite number, not {term.weight}")
+        texts = [term.text for term in terms if term.text is not None]
+        embedded = iter(_rows(self._model().embed(text=texts)["text"]) if texts else [])
+        words, pictures = np.zeros((2, self.store.identity.dim), np.float64)
+        examples: set[str] = set()
+        for term in terms:
             if term.text is not None:
-                vector = next(words)
-                if not term.text.strip():
-                    raise SensoriumError("an empty text: give words to look for")
+                words += term.weight * _unit(next(embedded))
             else:
                 vector, example = self._example(term)
+                pictures += term.weight * _unit(vector)
                 examples |= {example} if example else set()
-            total += term.weight * vector / max(float(np.linalg.norm(vector)), CANCELLED)
-        length = float(np.linalg.norm(total))
-        if length < CANCELLED:
+        if float(np.linalg.norm(words + pictures)) < CANCELLED:
             raise SensoriumError("the terms cancel each other out; change a weight")
-        return (total / length).astype(np.float32), examples
+        wanted = [term for term in terms if term.weight > 0] or terms
+        return Direction(
+            whole=words + pictures,
+            words=words if any(term.text is not None for term in wanted) else None,
+            pictures=pictures if any(term.text is None for term in wanted) else None,
+            examples=examples,
+        )
 
     def _example(self, term: Term) -> tuple[Vector, str | None]:
         """The vector of a picture, taken from the index where it is stored there unchanged, and its id there."""
@@ -239,20 +258,20 @@ class Index:
         (vector,) = _rows(self._model().embed(images=[term.image])["images"])
         return vector, None if item is None else item.id
 
-    def _judge(self, terms: Sequence[Term], question: Vector, near: Sequence[Near]) -> Verdict:
-        scores = np.array([each.score for each in near], np.float64)
+    def _judge(self, direction: Direction, near: Sequence[Near]) -> Verdict:
+        stored = self.store.vectors([each.item.digest for each in near])
+        gone = np.zeros(len(direction.whole), np.float32)  # deleted since it was found
+        hits = np.array([stored.get(each.item.digest, gone) for each in near], np.float32).reshape(-1, len(gone))
         sample = self.store.sample(SAMPLE)
-        wanted = [term for term in terms if term.weight > 0] or terms
-        if all(term.text is not None for term in wanted):
-            vectors = self.store.vectors([each.item.digest for each in near])
-            gone = np.zeros(len(question), np.float32)  # deleted since it was found
-            hits = np.array([vectors.get(each.item.digest, gone) for each in near], np.float32)
-            hits = hits.reshape(-1, len(question))
-            return judge_words(question, hits, scores, self._captions(), len(sample))
-        if len(terms) == 1:
-            bank = self._captions() if self.embedder is not None and len(sample) < 8 else None
-            return judge_pictures(scores, sample, bank)
-        return judge_mixture(question, scores, sample)
+        parts: list[tuple[Verdict, float]] = []
+        if (words := direction.words) is not None:
+            verdict = judge_words(_unit(words), hits, self._captions(), len(sample))
+            parts.append((verdict, float(np.linalg.norm(words))))
+        if (pictures := direction.pictures) is not None:
+            bank = self._captions() if self.embedder is not None and len(sample) < ENOUGH else None
+            verdict = judge_pictures(_unit(pictures), hits, sample, bank)
+            parts.append((verdict, float(np.linalg.norm(pictures))))
+        return both(parts, float(np.linalg.norm(direction.whole)))
 
     def _captions(self) -> Vectors:
         """The embedded bank (m, dim), made once for an index and kept in it."""
@@ -265,6 +284,10 @@ class Index:
                     self.store.note(name, stored)
                 self._bank = np.frombuffer(stored, "<f2").reshape(len(BANK), -1).astype(np.float32)
             return self._bank
+
+
+def _unit(vector: NDArray[np.floating]) -> Vector:
+    return (vector / max(float(np.linalg.norm(vector)), CANCELLED)).astype(np.float32)
 
 
 def _rows(vectors: Any) -> list[Vector]:

@@ -8,10 +8,12 @@ there. So a hit is judged against something that knows the case:
   stands near 1 or above. Captions that mean nearly the same as the question are left out. This needs no other picture,
   so it works in a collection of one, or of cats only; but the best of many pictures is better by luck, so the bar rises
   with the logarithm of the collection.
-* A question by example against how alike the pictures of the collection are among themselves.
-* A mixture of both has a direction of its own, and is compared with the scores of the collection for it.
+* A question by example against how near stored pictures usually are to their nearest: their own neighbours show what
+  this model calls alike in this collection.
+* Words and examples together are judged apart, and both must hold, each as far as it weighs.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import log
 
@@ -30,10 +32,12 @@ STEEP = 4.0
 """Confidence in words is r⁴ / (1 + r⁴) at r times the bar: 0.94 at twice the bar, 0.06 at half of it."""
 SYNONYM = 0.75
 """Captions of the bank this close to the question (cosine, both less the mean caption) say the same thing."""
-PICTURES, MIXTURE = 2.0, 3.5
-"""Robust standard deviations above the median from which on a hit is a match."""
-WIDTH = 0.6
-"""How fast confidence rises around those, in the same unit."""
+USUAL = 0.35
+"""A match by example is nearer than this share of stored pictures are to their nearest."""
+COPY = 0.98
+"""Stored pictures this close are copies or a burst of one moment, and say nothing about what is alike."""
+WIDTH = 0.12
+"""How fast confidence by example rises around the bar, in artanh of the cosine, where 0.9 and 0.95 are 0.36 apart."""
 ENOUGH = 8
 """Stored pictures from which on a collection has a distribution to speak of."""
 LEAST = 1e-6
@@ -48,45 +52,37 @@ class Verdict:
     cutoff: float
 
 
-def judge_words(question: Vector, hits: Vectors, scores: Scores, bank: Vectors, collection: int) -> Verdict:
+def judge_words(words: Vector, hits: Vectors, bank: Vectors, collection: int) -> Verdict:
     """A question in words: each hit (n, dim) against the bank's captions (m, dim), in a collection of so many."""
     if not len(hits):
         return Verdict(np.empty(0), 0.0)
     centre = bank.mean(axis=0)
-    alike = _unit(bank - centre) @ _unit(question[None] - centre)[0]
+    alike = _unit(bank - centre) @ _unit(words[None] - centre)[0]
     others = hits @ bank[alike < SYNONYM].T
     common = np.median(others, axis=1)
     scale = others.max(axis=1) - common + LEAST
     bar = WORDS + LUCK * log(max(collection, FEW) / FEW)
-    ratio = np.maximum((scores - common) / scale / bar, 0.0) ** STEEP
+    ratio = np.maximum((hits @ words - common) / scale / bar, 0.0).astype(np.float64) ** STEEP
     return Verdict(ratio / (1 + ratio), float(np.mean(common + bar * scale)))
 
 
-def judge_pictures(scores: Scores, sample: Vectors, bank: Vectors | None) -> Verdict:
-    """A question by example: against cosines among stored pictures (or, where these are too few, among captions)."""
+def judge_pictures(picture: Vector, hits: Vectors, sample: Vectors, bank: Vectors | None) -> Verdict:
+    """A question by example: each hit (n, dim) against stored pictures (or, where these are too few, captions)."""
     others = sample if len(sample) >= ENOUGH or bank is None else bank
     if len(others) < 2:
-        return Verdict(np.full(len(scores), 0.5), -1.0)  # nothing to compare with: benefit of the doubt
-    return _outlying(scores, (others @ others.T)[np.triu_indices(len(others), 1)], PICTURES)
+        return Verdict(np.full(len(hits), 0.5), -1.0)  # nothing to compare with: benefit of the doubt
+    cosines = others @ others.T
+    cosines[cosines > COPY] = -1.0  # itself, too
+    cutoff = float(np.quantile(cosines.max(axis=1), USUAL))
+    excess = (_stretch(hits @ picture) - _stretch(np.array(cutoff))) / WIDTH
+    return Verdict(1 / (1 + np.exp(-np.clip(excess, -50, 50))), cutoff)
 
 
-def judge_mixture(question: Vector, scores: Scores, sample: Vectors) -> Verdict:
-    """Words and examples together: against the scores that stored pictures (n, dim) have for the same question."""
-    if len(sample) < ENOUGH:
-        return Verdict(np.full(len(scores), 0.5), -1.0)
-    return _outlying(scores, sample @ question, MIXTURE)
-
-
-def _outlying(scores: Scores, others: NDArray[np.float32], threshold: float) -> Verdict:
-    """Against the median, in units of the median absolute deviation: a few true answers among the others move neither.
-
-    Cosines are stretched by Fisher's transform, artanh, under which those near 1 are as spread as those near 0.
-    """
-    stretched = _stretch(others)
-    median = float(np.median(stretched))
-    deviation = 1.4826 * float(np.median(np.abs(stretched - median))) + LEAST
-    excess = ((_stretch(scores) - median) / deviation - threshold) / WIDTH
-    return Verdict(1 / (1 + np.exp(-np.clip(excess, -50, 50))), float(np.tanh(median + threshold * deviation)))
+def both(parts: Sequence[tuple[Verdict, float]], length: float) -> Verdict:
+    """Parts of a question, each with its length, as one: the whole question is their sum, of another length."""
+    share = max(sum(weight for _, weight in parts), LEAST)
+    confidence = np.prod([verdict.confidence ** (weight / share) for verdict, weight in parts], axis=0)
+    return Verdict(confidence, sum(verdict.cutoff * weight for verdict, weight in parts) / length)
 
 
 def _stretch(cosines: NDArray[np.floating]) -> Scores:
