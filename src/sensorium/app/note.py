@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, kw_only=True)
 class Note:
-    """Short sentences for the page and the terminal; `switch` and `command` are empty where nothing finer is to be had."""
+    """Short sentences for the page and the terminal; the last two are empty where nothing finer is to be had."""
 
     sees: str
     misses: str
