@@ -29,7 +29,7 @@ def item_id(path: str | os.PathLike[str]) -> str:
     return hashlib.blake2b(os.fsencode(path), digest_size=8).hexdigest()
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Item:
     """One file of the collection, readable or not.
 

@@ -14,6 +14,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -73,6 +74,16 @@ class Stopped(KeyboardInterrupt):
         self.report = report
 
 
+class Before(NamedTuple):
+    """What the index knows of a file; small, since there may be a million."""
+
+    size: int
+    modified: int
+    changed: int
+    readable: bool
+    digest: bytes
+
+
 @dataclass(frozen=True)
 class Found:
     """A file as the disk shows it, and the digest the index had for it (None when it is new there)."""
@@ -102,7 +113,8 @@ class Update:
         self._progress = progress
         self._retry = retry_unreadable
         self._lock = threading.RLock()  # the embedder may draw paths in a thread of its own
-        self._before: dict[str, Item] = {}  # what the index holds below the roots; what is found is taken out
+        self._before: dict[str, Before] = {}  # what the index holds below the roots; what is found is taken out
+        self._gone: list[str] = []
         self._problems: list[Path] = []
         self._settled: list[Item] = []
         self._flight: dict[bytes, list[Found]] = {}  # contents being embedded, with every file that has them
@@ -126,7 +138,7 @@ class Update:
             again, self._again = self._again, []
             self._embed(again, batch)
             self._commit([found.item(b"", reason=RESTLESS) for found in self._again], {})
-            self._forget_vanished(roots)
+            self._forget_vanished()
             for root in roots:
                 self.store.note(*root_note(root))
             self._maintain()
@@ -144,7 +156,9 @@ class Update:
 
     def _look(self, root: Path) -> Iterator[Found]:
         """The files below a root that are new or changed."""
-        self._before |= {item.id: item for item in self.store.iterate(Filter(below=root))}
+        for item in self.store.iterate(Filter(below=root)):
+            known = Before(item.size, item.modified, item.changed, item.reason is None, item.digest)
+            self._before[item.id] = known
         for path in find_images(root):
             if isinstance(path, Unreadable):
                 self._problem(path)
@@ -161,14 +175,14 @@ class Update:
             if old is None or not self._same(old, status):
                 before = None if old is None else old.digest
                 yield Found(path, status.st_size, status.st_mtime_ns, status.st_ctime_ns, before)
-            elif old.reason is None:
+            elif old.readable:
                 self.report.unchanged += 1
 
-    def _same(self, old: Item, status: os.stat_result) -> bool:
+    def _same(self, old: Before, status: os.stat_result) -> bool:
         if (old.size, old.modified) != (status.st_size, status.st_mtime_ns):
             return False
         # a change of permissions moves only the time of change, and is all that an unreadable file may have waited for
-        return old.reason is None or (old.changed == status.st_ctime_ns and not self._retry)
+        return old.readable or (old.changed == status.st_ctime_ns and not self._retry)
 
     def _problem(self, problem: Unreadable) -> None:
         """A file or folder that cannot even be looked at: listed, and nothing below it is taken for deleted."""
@@ -262,7 +276,7 @@ class Update:
         with self._lock:
             self._done += 1
             if found.before is not None:
-                self._before[item_id(found.path)] = Item(path=found.path, digest=found.before)
+                self._gone.append(item_id(found.path))
 
     def _count(self, found: Found, digest: bytes, *, embedded: bool) -> None:
         with self._lock:
@@ -300,11 +314,15 @@ class Update:
                 self._done += len(items)
                 self._tell()
 
-    def _forget_vanished(self, roots: Sequence[Path]) -> None:
+    def _forget_vanished(self) -> None:
         kept = [os.path.join(os.fsencode(path), b"") for path in self._problems]
-        gone = [item for item in self._before.values() if not os.fsencode(item.path).startswith(tuple(kept))]
-        for start in range(0, len(gone), SETTLED):
-            self.store.delete([item.id for item in gone[start : start + SETTLED]])
+        names = [*self._gone, *self._before]
+        gone: list[Item] = []
+        for start in range(0, len(names), SETTLED):
+            some = [item for item in self.store.get(names[start : start + SETTLED]) if item is not None]
+            some = [item for item in some if not os.fsencode(item.path).startswith(tuple(kept))]
+            self.store.delete([item.id for item in some])
+            gone += some
         for item in gone:
             if self._reused[item.digest] > 0:
                 self._reused[item.digest] -= 1
