@@ -18,6 +18,7 @@ from sensorium.data.preprocess import Preprocess
 from sensorium.data.tokenizer import ClipTokenizer
 from sensorium.models.clip import CLIP, ResNetTower
 from sensorium.models.vit import ViT
+from sensorium.nn.blank import blank
 from sensorium.nn.positions import TIMM_NPZ
 from sensorium.objectives.contrastive import contrastive, sigmoid
 from tests.conformance.weights import Case, digest, list_cases, load_case
@@ -31,7 +32,7 @@ def close(case: Case, name: str, actual: Tensor) -> None:
 
 def load(case: Case, known: Format, config: Config) -> CLIP | ViT:
     """Load through the rename table, and require that saving gives back every tensor bit by bit."""
-    with torch.device("meta"):
+    with blank():
         model = known.build(config)
     fill(model, case.state, known.rows(config))
     saved = export(model, known)

@@ -9,13 +9,14 @@ from typing import Any
 import pytest
 import torch
 
-from sensorium.checkpoints.formats import OPEN_CLIP, Format, export, format_named, parameters
+from sensorium.checkpoints.files import Checkpoint
+from sensorium.checkpoints.formats import OPEN_CLIP, Config, Format, configure, export, format_named, parameters
 from sensorium.models import clip, vit
 from sensorium.nn.blank import blank
+from sensorium.nn.positions import TIMM
 
 FOLDER = Path(__file__).parent / "manifests"
 PRESETS = {**clip.PRESETS, **vit.PRESETS}
-VIT_IN21K = "vit-{}-in21k"
 
 # manifest -> (preset, naming, changes of the preset)
 MANIFESTS: dict[str, tuple[str, str, dict[str, Any]]] = {
@@ -65,33 +66,38 @@ def test_every_manifest_is_listed() -> None:
 @pytest.mark.parametrize("name", MANIFESTS)
 def test_manifest(name: str) -> None:
     preset, naming, changes = MANIFESTS[name]
-    config = replace(PRESETS[preset], **changes)
     known = naming_of(preset, naming)
     with blank():
-        saved = export(known.build(config), known)
+        model = known.build(replace(PRESETS[preset], **changes))
     published = manifest(name)
-    assert {key: list(tensor.shape) for key, tensor in saved.items()} == published["shapes"]
-    assert parameters(config) == published["parameters"]
+    shapes = {key: list(tensor.shape) for key, tensor in export(model, known).items()}
+    assert shapes == published["shapes"]
+    assert sum(parameter.numel() for parameter in model.parameters()) == published["parameters"]
 
 
 @pytest.mark.parametrize("name", MANIFESTS)
 def test_sizes_are_read_from_the_shapes(name: str) -> None:
+    """Names, shapes and config.json lead to the preset, whose every tensor `test_manifest` compares."""
     preset, naming, changes = MANIFESTS[name]
-    known = naming_of(preset, naming)
     published = manifest(name)
-    state = {key: torch.empty(shape, device="meta") for key, shape in published["shapes"].items()}
-    read = known.config(state, published["config"])
-    with blank():
-        rebuilt = export(known.build(read), known)
-    assert {key: list(tensor.shape) for key, tensor in rebuilt.items()} == published["shapes"]
-    wanted = replace(PRESETS[preset], **changes)
-    heads = lambda c: (c.vision.heads, c.text.heads) if isinstance(c, clip.CLIPConfig) else c.heads  # noqa: E731
-    assert heads(read) == heads(wanted)
+    known = naming_of(preset, naming)
+    tensors = {key: torch.empty(shape, device="meta") for key, shape in published["shapes"].items()}
+    beside = {known.file: published["config"]} if known.file and published["config"] else {}
+    read = configure(Checkpoint(path=Path(name), tensors=tensors, beside=beside), known)
+    assert sizes(read) == sizes(replace(PRESETS[preset], **changes))
+
+
+def sizes(config: Config) -> Config:
+    """The configuration without the choices that do not show in a shape."""
+    if isinstance(config, vit.ViTConfig):
+        return replace(config, eps=0.0, activation="gelu", resampling=TIMM)
+    towers = {"vision": config.vision, "text": config.text}
+    if isinstance(config.vision, clip.ViTTower):
+        towers["vision"] = replace(config.vision, eps=0.0, activation="gelu")
+    return replace(config, **{**towers, "text": replace(config.text, eps=0.0, activation="gelu", end=None)})
 
 
 def test_parameter_counts_of_the_papers() -> None:
-    millions = {name: round(parameters(config) / 1e6) for name, config in PRESETS.items()}
-    assert {s: millions[f"vit-{s}-16"] for s in ("ti", "s", "b", "l")} == {"ti": 6, "s": 22, "b": 87, "l": 304}
-    assert millions["vit-h-14"] == 632
-    assert millions["clip-vit-b-32"] == 151
-    assert millions["clip-rn50"] == 102
+    named = ["vit-ti-16", "vit-s-16", "vit-b-16", "vit-l-16", "vit-h-14", "clip-vit-b-32", "clip-rn50"]
+    millions = [round(parameters(PRESETS[name]) / 1e6) for name in named]
+    assert millions == [6, 22, 87, 304, 632, 151, 102]

@@ -155,7 +155,7 @@ def build(checkpoint: Checkpoint, config: Config | None = None) -> tuple[Model, 
     known = recognise(checkpoint)
     try:
         if config is None:
-            config = _config(checkpoint, known)
+            config = configure(checkpoint, known)
         with blank():
             model = known.build(config)
         fill(model, checkpoint.tensors, known.rows(config))
@@ -164,7 +164,11 @@ def build(checkpoint: Checkpoint, config: Config | None = None) -> tuple[Model, 
     return model.eval().requires_grad_(False), known
 
 
-def _config(checkpoint: Checkpoint, known: Format) -> Config:
+def configure(checkpoint: Checkpoint, known: Format) -> Config:
+    """The sizes of a checkpoint, from its shapes and the file beside it.
+
+    Raises CheckpointError where the two contradict each other, or where either makes no sense.
+    """
     file = checkpoint.beside.get(known.file or "")
     try:
         config = known.config(checkpoint.tensors, file)

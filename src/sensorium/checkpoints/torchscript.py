@@ -11,7 +11,7 @@ import zipfile
 from collections import OrderedDict
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, cast
 
 import torch
 from torch import Tensor
@@ -63,10 +63,10 @@ class _Module:
     name: str
     state: dict[str, Any]
 
-    def __setstate__(self, state: dict[str, Any]) -> None:
+    def __setstate__(self, state: object) -> None:
         if not isinstance(state, dict):
             raise pickle.UnpicklingError(f"{self.name} packs its state in its own way, which only its code can read")
-        self.state = state
+        self.state = cast(dict[str, Any], state)
 
 
 class _Reader(pickle.Unpickler):
