@@ -64,7 +64,7 @@ def list_models(*, as_json: bool) -> None:
         console.print(f"[mark]{system}[/]  [quiet]searches by {members[0].searches}")
         for row in sorted(members, key=lambda row: (row.source is None, row.parameters)):
             line = f"  {row.name:<21} {_millions(row.parameters):>6}  "
-            line += f"{row.licence or '':<10}  {row.source or 'no public weights: train it':<{room}}"
+            line += f"{row.licence or '':<10}  {row.source or 'no public weights':<{room}}"
             if roomy and row.trained_on:
                 line += f"  {row.trained_on}"
             console.print(line.rstrip(), markup=False, style="quiet" if row.source is None else "default")

@@ -75,7 +75,7 @@ def locate(source: str | Path, *, revision: str | None = None) -> tuple[Path, So
         return path, None
     if text in PRESETS:
         raise CheckpointError(
-            f"{text} is a size without public weights; train it, or load weights of that size by their path"
+            f"{text} is a size without public weights; load weights of that size by their path or hub id"
         )
     plain = text.lower().replace("/", "-").replace("_", "-").replace("@", "-")  # ViT-B/32, as OpenAI writes it
     near = [name for name in (f"clip-{plain}", f"clip-{plain.removesuffix('px')}", plain) if name in SOURCES]
