@@ -123,7 +123,6 @@ def test_the_file_loaded_from_can_be_overwritten(tmp_path: Path) -> None:
 
 
 def test_fingerprint_is_of_the_weights_and_the_preprocessing(tmp_path: Path) -> None:
-    model = tiny.build(tiny.CLIP_VIT)
     steps = preprocess.clip(32)
     prints = []
     for name, seed, how in (
@@ -136,9 +135,6 @@ def test_fingerprint_is_of_the_weights_and_the_preprocessing(tmp_path: Path) -> 
         prints.append(load_model(tmp_path / name).fingerprint)
     assert prints[0] == prints[1]
     assert len(set(prints)) == 3
-    moved = model.state_dict()["text.words.weight"]
-    moved[40, 3] += 0.5  # one number among many still counts where it is sampled or not: this tensor's ends are
-    assert prints[0] != prints[2]
 
 
 def test_what_a_naming_cannot_say_is_refused(tmp_path: Path) -> None:

@@ -92,6 +92,8 @@ def _read(file: Path) -> Mapping[str, object]:
         return _decode(file)
     except CheckpointError:
         raise
+    except PermissionError:
+        raise CheckpointError(f"{file} may not be read: its permissions forbid it") from None
     except Exception as error:  # a damaged file makes its reader stumble in every way there is
         reason = next(iter(str(error).splitlines()), type(error).__name__)
         raise CheckpointError(f"{file} is damaged ({reason}): fetch it again") from None
