@@ -133,7 +133,9 @@ def main() -> None:
                 print(f"  {name}: {speed[name][-1]:.1f} images/s", flush=True)
         peak = max(peak, gemm_peak())
 
-    print(f"\n{arguments.images} JPEGs of 1024x768, {arguments.rounds} rounds, {torch.get_num_threads()} threads, medians")
+    print(
+        f"\n{arguments.images} JPEGs of 1024x768, {arguments.rounds} rounds, {torch.get_num_threads()} threads, medians"
+    )
     medians = {name: statistics.median(values) for name, values in speed.items()}
     for name, value in medians.items():
         share = f"   {value * GFLOP_PER_IMAGE / peak:4.0%} of the fp32 GEMM peak" if "fp32" in name else ""

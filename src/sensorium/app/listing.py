@@ -22,25 +22,18 @@ def rows() -> list[Row]:
     """Every model that `sensorium.load` knows by name; parameters are counted without making any."""
     from sensorium.checkpoints.load import PRESETS
     from sensorium.checkpoints.sources import SOURCES
-    from sensorium.models.clip import CLIP, CLIPConfig
-    from sensorium.models.vit import ViT
-    from sensorium.nn.blank import blank
-
-    def sized(name: str) -> tuple[str, int]:
-        config = PRESETS[name]
-        with blank():
-            system, model = ("CLIP", CLIP(config)) if isinstance(config, CLIPConfig) else ("ViT", ViT(config))
-        return system, sum(each.numel() for each in model.parameters())
+    from sensorium.checkpoints.formats import parameters
+    from sensorium.models.clip import CLIPConfig
 
     found = [_pocket()]
     for name in [*SOURCES, *(name for name in PRESETS if name not in SOURCES)]:
         source = SOURCES.get(name)
-        system, parameters = sized(name)
+        system = "CLIP" if isinstance(PRESETS[name], CLIPConfig) else "ViT"
         found.append(
             Row(
                 name=name,
                 system=system,
-                parameters=parameters,
+                parameters=parameters(PRESETS[name]),
                 searches="words and pictures" if system == "CLIP" else "pictures",
                 licence=source.licence if source else None,
                 trained_on=source.trained_on if source else None,
