@@ -20,9 +20,9 @@ class Row:
 
 def rows() -> list[Row]:
     """Every model that `sensorium.load` knows by name; parameters are counted without making any."""
+    from sensorium.checkpoints.formats import parameters
     from sensorium.checkpoints.load import PRESETS
     from sensorium.checkpoints.sources import SOURCES
-    from sensorium.checkpoints.formats import parameters
     from sensorium.models.clip import CLIPConfig
 
     found = [_pocket()]
