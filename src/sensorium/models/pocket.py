@@ -1,9 +1,9 @@
-"""The embedded default: a frozen image classifier and a frozen sentence encoder, bound into one space.
+"""The embedded default: frozen image classifiers and a frozen sentence encoder, bound into one space.
 
-Both trunks are read as distributions over the same 1000 things. The classifier says which of them it sees; a trained
-reader says which of them a sentence speaks of. Two distributions are compared by their square roots (Bhattacharyya
-1943), less what is common to all, and trained projections bring them to one short vector, as ImageBind binds frozen
-encoders (Girdhar et al. 2023, https://arxiv.org/abs/2305.05665).
+Picture and sentence are both read as distributions over the same things: the 1000 classes that the classifiers know,
+and some that they lack, each known by a few drawn pictures. Distributions are compared by their square roots
+(Bhattacharyya 1943), less what is common to all, and trained projections bring both sides to one short vector, as
+ImageBind binds frozen encoders (Girdhar et al. 2023, https://arxiv.org/abs/2305.05665).
 """
 
 from dataclasses import dataclass
@@ -16,65 +16,106 @@ from torch import Tensor, nn
 from sensorium.models.bert import Bert
 from sensorium.models.efficientnet import EfficientNetLite
 
+SMALL_SIDE = 224  # pixels that the smaller classifier was trained with
+
 
 @dataclass(frozen=True)
 class PocketConfig:
-    """Sizes of the trained part; the two constants calibrate the parts that are not trained.
+    """Sizes of the binding, and the constants that calibrate what is not trained.
 
-    `sharpness` turns cosines between a sentence and the class names into logits. `trust` is the share of the trained
-    reader in the sentence's distribution, beside those plain cosines.
+    `extra` things are known by pictures alone, through `rank` directions of the `features`. `sharpness` turns cosines
+    between sentences and names into logits, `kinship` those between features and pictures. `heat` divides the
+    classifiers' logits; `common` and `kin_common` are the parts of a flat distribution's root taken off. `trust` is
+    the share of the trained reader beside plain cosines, `weight` that of the extra things in a score.
     """
 
     classes: int = 1000
-    width: int = 384  # of a sentence vector
+    extra: int = 1393
+    width: int = 384
+    features: int = 1280
+    rank: int = 160
     hidden: int = 512
     embed: int = 512
-    sharpness: float = 10.0
+    sharpness: float = 12.0
+    kinship: float = 25.0
+    heat: float = 0.9
+    common: float = 0.7
+    kin_common: float = 0.9
     trust: float = 0.5
+    weight: float = 0.4
 
 
 class Binding(nn.Module):
-    """What is trained: from class logits and from sentence vectors to the shared space."""
+    """What is trained or collected: from the trunks' outputs to the shared space."""
 
     names: Tensor
-    image_mean: Tensor
+    captions: Tensor
+    basis: Tensor
+    feature_mean: Tensor
+    prototypes: Tensor
     text_mean: Tensor
     scale: Tensor
 
     def __init__(self, config: PocketConfig) -> None:
         super().__init__()
         self.config = config
+        both = config.classes + config.extra
         self.reader = nn.Sequential(
             nn.Linear(config.width, config.hidden), nn.GELU(), nn.Linear(config.hidden, config.classes)
         )
-        self.image = nn.Linear(config.classes, config.embed, bias=False)
-        self.text = nn.Linear(config.classes, config.embed, bias=False)
-        self.register_buffer("names", torch.zeros(config.classes, config.width))  # sentence vectors of class names
-        self.register_buffer("image_mean", torch.zeros(config.classes))
-        self.register_buffer("text_mean", torch.zeros(config.classes))
+        self.image = nn.Linear(both, config.embed, bias=False)
+        self.text = nn.Linear(both, config.embed, bias=False)
+        self.register_buffer("names", torch.zeros(config.classes, config.width))  # sentence vectors of the classes
+        self.register_buffer("captions", torch.zeros(config.extra, config.width))  # and of the extra things
+        self.register_buffer("basis", torch.zeros(config.features, config.rank))
+        self.register_buffer("feature_mean", torch.zeros(config.features))
+        self.register_buffer("prototypes", torch.zeros(config.extra, config.rank))  # the extra things' pictures
+        self.register_buffer("text_mean", torch.zeros(both))
         self.register_buffer("scale", torch.tensor(1.0))  # inverse temperature for zero-shot probabilities
 
-    def seen(self, logits: Float[Tensor, "b classes"]) -> Float[Tensor, "b classes"]:
-        """The root of what the classifier sees, less the common part."""
-        return logits.softmax(-1).sqrt() - self.image_mean
-
-    def read(self, sentence: Float[Tensor, "b width"]) -> Float[Tensor, "b classes"]:
-        """Logits over the classes that a sentence (a unit vector) speaks of, from the trained reader."""
-        # unit vectors have entries of 1/√width: brought to unit variance for the network
-        return self.cosines(sentence) + self.reader(sentence * self.config.width**0.5)
+    def place(self, features: Float[Tensor, "b features"]) -> Float[Tensor, "b rank"]:
+        """Where a picture lies among the drawn ones: roots tame the few features that are very large."""
+        return F.normalize((features.sqrt() - self.feature_mean) @ self.basis, dim=-1)
 
     def cosines(self, sentence: Float[Tensor, "b width"]) -> Float[Tensor, "b classes"]:
         """Logits over the classes by likeness to their names alone."""
         return self.config.sharpness * sentence @ self.names.T
 
-    def meant(self, sentence: Float[Tensor, "b width"]) -> Float[Tensor, "b classes"]:
-        """The root of what a sentence speaks of, less the common part."""
-        plain, trained = self.cosines(sentence).softmax(-1), self.read(sentence).softmax(-1)
-        return torch.lerp(plain, trained, self.config.trust).sqrt() - self.text_mean
+    def read(self, sentence: Float[Tensor, "b width"]) -> Float[Tensor, "b classes"]:
+        """Logits over the classes that a sentence (a unit vector) speaks of, from the trained reader."""
+        # a unit vector's entries are of size 1/√width: brought to 1 for the network
+        return self.cosines(sentence) + self.reader(sentence * self.config.width**0.5)
 
-    def embed_image(self, logits: Float[Tensor, "b classes"]) -> Float[Tensor, "b embed"]:
-        """Class logits to unit vectors."""
-        return F.normalize(self.image(self.seen(logits)), dim=-1)
+    def seen(
+        self, logits: Float[Tensor, "b classes"], features: Float[Tensor, "b features"]
+    ) -> Float[Tensor, "b things"]:
+        """Roots of what a picture shows, less the common part: classes, then extra things."""
+        c = self.config
+        classes = (logits / c.heat).softmax(-1).sqrt() - c.common * c.classes**-0.5
+        extra = (c.kinship * self.place(features) @ self.prototypes.T).softmax(-1).sqrt() - c.kin_common * c.extra**-0.5
+        return self._joined(classes, extra)
+
+    def meant(self, sentence: Float[Tensor, "b width"]) -> Float[Tensor, "b things"]:
+        """Roots of what a sentence speaks of, less the common part: classes, then extra things."""
+        classes, extra = self.meant_roots(sentence).split([self.config.classes, self.config.extra], dim=-1)
+        means = self.text_mean.split([self.config.classes, self.config.extra])
+        return self._joined(classes - means[0], extra - means[1])
+
+    def meant_roots(self, sentence: Float[Tensor, "b width"]) -> Float[Tensor, "b things"]:
+        """The same with the common part still in it."""
+        plain, trained = self.cosines(sentence).softmax(-1), self.read(sentence).softmax(-1)
+        extra = (self.config.sharpness * sentence @ self.captions.T).softmax(-1)
+        return torch.cat([torch.lerp(plain, trained, self.config.trust), extra], dim=-1).sqrt()
+
+    def _joined(self, classes: Tensor, extra: Tensor) -> Tensor:
+        # √weight on both sides: their product is a weighted sum of two cosines
+        return torch.cat([F.normalize(classes, dim=-1), F.normalize(extra, dim=-1) * self.config.weight**0.5], dim=-1)
+
+    def embed_image(
+        self, logits: Float[Tensor, "b classes"], features: Float[Tensor, "b features"]
+    ) -> Float[Tensor, "b embed"]:
+        """The classifiers' logits and features to unit vectors."""
+        return F.normalize(self.image(self.seen(logits, features)), dim=-1)
 
     def embed_text(self, sentence: Float[Tensor, "b width"]) -> Float[Tensor, "b embed"]:
         """Sentence vectors to unit vectors."""
@@ -82,21 +123,33 @@ class Binding(nn.Module):
 
 
 class Pocket(nn.Module):
-    """Pixels and words to unit vectors of one space; compare them by cosine."""
+    """Pixels and words to unit vectors of one space; compare them by cosine.
 
-    def __init__(self, vision: EfficientNetLite, language: Bert, config: PocketConfig | None = None) -> None:
+    `vision` takes the pixels as they come, `second` a smaller copy of them; their logits are averaged.
+    """
+
+    def __init__(
+        self, vision: EfficientNetLite, second: EfficientNetLite, language: Bert, config: PocketConfig | None = None
+    ) -> None:
         super().__init__()
         self.config = config or PocketConfig()
-        self.vision, self.language, self.binding = vision, language, Binding(self.config)
+        self.vision, self.second, self.language = vision, second, language
+        self.binding = Binding(self.config)
 
     @property
     def logit_scale(self) -> float:
         """What cosines are multiplied by before a softmax over candidate texts."""
         return float(self.binding.scale)
 
+    def look(self, pixels: Float[Tensor, "b 3 h w"]) -> tuple[Float[Tensor, "b classes"], Float[Tensor, "b features"]]:
+        """The two classifiers' mean logits, and the larger one's features."""
+        features = self.vision.features(pixels)
+        small = F.interpolate(pixels, (SMALL_SIDE, SMALL_SIDE), mode="bilinear", antialias=True)
+        return (self.vision.classifier(features) + self.second(small)) / 2, features
+
     def embed_image(self, pixels: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b embed"]:
         """Normalised pixels (mean 127/255, std 128/255; 260×260 as trained) to unit vectors."""
-        return self.binding.embed_image(self.vision(pixels))
+        return self.binding.embed_image(*self.look(pixels))
 
     def embed_text(self, ids: Int[Tensor, "b n"], mask: Bool[Tensor, "b n"]) -> Float[Tensor, "b embed"]:
         """WordPiece ids, `mask` False on padding, to unit vectors."""

@@ -1,0 +1,126 @@
+"""How well a model finds real photographs by their captions: Tux Paint's stamps, which nobody trained on.
+
+    python benchmarks/stamps.py [MODEL]        # pocket unless named: a preset, a hub id or a folder
+
+Debian's package tuxpaint-stamps-default 2022.06.04-1 (GPL-2, 161 MB) is fetched once into the user's cache with
+`apt-get download`, checked and unpacked; --folder takes one that is there already. The photographs are the PNG stamps
+(the SVG ones are drawings) with an English caption, outside folders called `cartoon`, in ten folders of things:
+animals, clothes, food, hobbies, household, medical, military, plants, town, vehicles. That makes 339 pictures with
+323 different captions. --all takes every folder but `symbols` (coins, letters, signs): 430 with 403.
+
+A caption may belong to several pictures: text to image counts the best of them; image to text ranks each different
+caption once. Transparent pixels are shown over white.
+"""
+
+import argparse
+import subprocess
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+import sensorium
+from sensorium.checkpoints.packages import cache_folder, sha256_of
+from sensorium.data.errors import SensoriumError
+
+PACKAGE = "tuxpaint-stamps-default=2022.06.04-1"
+SHA256 = "6db6c1bfc870a47f1499d6203b083522eacb57c5f9c87d468f2e92eb6d9d5f34"
+FOLDERS = ("animals", "clothes", "food", "hobbies", "household", "medical", "military", "plants", "town", "vehicles")
+
+
+@dataclass(frozen=True)
+class Ranks:
+    """Where the right answer came, 1 being first, of every query."""
+
+    ranks: Int[Tensor, "q"]
+
+    def at(self, k: int) -> float:
+        """The share of queries whose right answer is among the first k."""
+        return float((self.ranks <= k).float().mean())
+
+    def __str__(self) -> str:
+        return f"R@1 {self.at(1):.3f}   R@10 {self.at(10):.3f}   median rank {int(self.ranks.median())}"
+
+
+def fetch() -> Path:
+    """The unpacked stamps in the user's cache."""
+    goal = cache_folder() / "benchmarks" / "tuxpaint-stamps-default-2022.06.04-1"
+    if goal.is_dir():
+        return goal
+    goal.parent.mkdir(parents=True, exist_ok=True)
+    print(f"fetching {PACKAGE} from Debian (161 MB, licence GPL-2)")
+    with tempfile.TemporaryDirectory(dir=goal.parent) as scratch:
+        try:
+            subprocess.run(["apt-get", "download", PACKAGE], cwd=scratch, check=True)
+            package = next(Path(scratch).glob("*.deb"))
+            if sha256_of(package) != SHA256:
+                raise SensoriumError(f"{package.name} is not the package that was published: its SHA-256 differs")
+            subprocess.run(["dpkg-deb", "-x", package, Path(scratch) / "unpacked"], check=True)
+        except (OSError, StopIteration, subprocess.CalledProcessError) as error:
+            raise SensoriumError(
+                f"cannot fetch {PACKAGE} ({error}): this needs apt-get and dpkg-deb (Debian); elsewhere unpack the "
+                "package by hand and pass --folder"
+            ) from None
+        (Path(scratch) / "unpacked").replace(goal)
+    return goal
+
+
+def photographs(folder: Path, *, everything: bool = False) -> list[tuple[Path, str]]:
+    """The photo stamps below `folder` with their captions, in a fixed order."""
+    roots = sorted(folder.rglob("stamps/animals"))
+    if not roots:
+        raise SensoriumError(f"{folder} holds no stamps/animals: it is not the unpacked package")
+    root = roots[0].parent
+    found: list[tuple[Path, str]] = []
+    for picture in sorted(root.rglob("*.png")):
+        parts = picture.relative_to(root).parts
+        text = picture.with_suffix(".txt")
+        if (
+            (parts[0] in FOLDERS or (everything and parts[0] != "symbols"))
+            and "cartoon" not in parts
+            and text.is_file()
+        ):
+            found.append((picture, text.read_text(encoding="utf-8").splitlines()[0].strip()))
+    return found
+
+
+def rank(scores: Float[Tensor, "n m"], caption: Int[Tensor, "n"]) -> tuple[Ranks, Ranks]:
+    """Image to text and text to image, from the cosines of n pictures with m different captions."""
+    own = scores.gather(1, caption[:, None])
+    to_text = (scores > own).sum(1) + 1
+    belongs = torch.nn.functional.one_hot(caption, scores.shape[1]).bool()
+    best = scores.masked_fill(~belongs, -torch.inf).amax(0)
+    return Ranks(to_text), Ranks((scores > best).sum(0) + 1)
+
+
+def main() -> None:
+    """Print retrieval both ways."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n")[0])
+    parser.add_argument("model", nargs="?", default="pocket")
+    parser.add_argument("--folder", type=Path, help="the unpacked Debian package; fetched when not given")
+    parser.add_argument("--all", action="store_true", help="every folder but symbols")
+    arguments = parser.parse_args()
+    try:
+        stamps = photographs(arguments.folder or fetch(), everything=arguments.all)
+        model = sensorium.load(arguments.model)
+        captions = sorted({caption for _, caption in stamps})
+        images = [model.embed(images=[path])["images"] for path, _ in stamps]
+        text = model.embed(text=captions)["text"]
+    except SensoriumError as error:
+        raise SystemExit(str(error)) from None
+    number = {caption: i for i, caption in enumerate(captions)}
+    index = torch.tensor([number[caption] for _, caption in stamps])
+    to_text, to_image = rank(torch.cat(images) @ text.T, index)
+    print(f"{model.name}: {len(stamps)} photographs, {len(captions)} captions")
+    print(f"image to text   {to_text}\ntext to image   {to_image}")
+    print(
+        f"both            R@1 {(to_text.at(1) + to_image.at(1)) / 2:.3f}   "
+        f"R@10 {(to_text.at(10) + to_image.at(10)) / 2:.3f}"
+    )
+
+
+if __name__ == "__main__":
+    main()
