@@ -24,7 +24,7 @@ from sensorium.search.query import Answer, Hit, Query, Term
 from sensorium.search.sqlite import SQLiteStore
 from sensorium.search.store import EPOCH, Filter, Identity, Item, Near, Store, Vector, Vectors, item_id
 from sensorium.search.update import Progress, Report, Stopped, Update, resolve
-from sensorium.search.verdict import ENOUGH, Verdict, both, judge_pictures, judge_words
+from sensorium.search.verdict import ENOUGH, Verdict, both, judge_pictures, judge_words, usual_nearness
 
 __all__ = [
     "Answer",
@@ -90,6 +90,7 @@ class Index:
         self.folder = folder
         self._bank: Vectors | None = None
         self._bank_lock = threading.Lock()
+        self._usual_of: tuple[Vectors, float | None] | None = None
 
     @classmethod
     def open(
@@ -268,10 +269,15 @@ class Index:
             verdict = judge_words(_unit(words), hits, self._captions(), len(sample))
             parts.append((verdict, float(np.linalg.norm(words))))
         if (pictures := direction.pictures) is not None:
-            bank = self._captions() if self.embedder is not None and len(sample) < ENOUGH else None
-            verdict = judge_pictures(_unit(pictures), hits, sample, bank)
+            verdict = judge_pictures(_unit(pictures), hits, self._usual(sample))
             parts.append((verdict, float(np.linalg.norm(pictures))))
         return both(parts, float(np.linalg.norm(direction.whole)))
+
+    def _usual(self, sample: Vectors) -> float | None:
+        if self._usual_of is None or self._usual_of[0] is not sample:  # the same array while nothing changes
+            bank = self._captions() if self.embedder is not None and len(sample) < ENOUGH else None
+            self._usual_of = (sample, usual_nearness(sample, bank))
+        return self._usual_of[1]
 
     def _captions(self) -> Vectors:
         """The embedded bank (m, dim), made once for an index and kept in it."""

@@ -121,7 +121,9 @@ class SQLiteStore:
 
     def sample(self, n: int) -> Vectors:
         """See `Store.sample`: evenly spaced by age."""
-        low, high = self._rows("SELECT min(id), max(id) FROM content")[0]
+        low, high = self._rows("SELECT (SELECT min(id) FROM content), (SELECT max(id) FROM content)")[
+            0
+        ]  # together: a full walk
         if low is None:
             return np.empty((0, self._identity.dim), np.float32)
         if self._sampled is None or self._sampled[0] != (n, low, high):

@@ -66,16 +66,25 @@ def judge_words(words: Vector, hits: Vectors, bank: Vectors, collection: int) ->
     return Verdict(ratio / (1 + ratio), float(np.mean(common + bar * scale)))
 
 
-def judge_pictures(picture: Vector, hits: Vectors, sample: Vectors, bank: Vectors | None) -> Verdict:
-    """A question by example: each hit (n, dim) against stored pictures (or, where these are too few, captions)."""
+def usual_nearness(sample: Vectors, bank: Vectors | None) -> float | None:
+    """The cosine that a match by example must reach among stored pictures (or, where these are too few, captions).
+
+    None where there is nothing to compare with.
+    """
     others = sample if len(sample) >= ENOUGH or bank is None else bank
     if len(others) < 2:
-        return Verdict(np.full(len(hits), 0.5), -1.0)  # nothing to compare with: benefit of the doubt
+        return None
     cosines = others @ others.T
     cosines[cosines > COPY] = -1.0  # itself, too
-    cutoff = float(np.quantile(cosines.max(axis=1), USUAL))
-    excess = (_stretch(hits @ picture) - _stretch(np.array(cutoff))) / WIDTH
-    return Verdict(1 / (1 + np.exp(-np.clip(excess, -50, 50))), cutoff)
+    return float(np.quantile(cosines.max(axis=1), USUAL))
+
+
+def judge_pictures(picture: Vector, hits: Vectors, bar: float | None) -> Verdict:
+    """A question by example: each hit (n, dim) against `usual_nearness`; without it, benefit of the doubt."""
+    if bar is None:
+        return Verdict(np.full(len(hits), 0.5), -1.0)
+    excess = (_stretch(hits @ picture) - _stretch(np.array(bar))) / WIDTH
+    return Verdict(1 / (1 + np.exp(-np.clip(excess, -50, 50))), bar)
 
 
 def both(parts: Sequence[tuple[Verdict, float]], length: float) -> Verdict:
