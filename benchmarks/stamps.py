@@ -13,8 +13,6 @@ caption once. Transparent pixels are shown over white.
 """
 
 import argparse
-import subprocess
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,11 +21,17 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 import sensorium
-from sensorium.checkpoints.packages import cache_folder, sha256_of
+from sensorium.checkpoints.parcels import Parcel, unpacked
 from sensorium.data.errors import SensoriumError
 
-PACKAGE = "tuxpaint-stamps-default=2022.06.04-1"
-SHA256 = "6db6c1bfc870a47f1499d6203b083522eacb57c5f9c87d468f2e92eb6d9d5f34"
+STAMPS = Parcel(
+    registry="debian",
+    package="tuxpaint-stamps-default",
+    version="2022.06.04-1",
+    sha256="6db6c1bfc870a47f1499d6203b083522eacb57c5f9c87d468f2e92eb6d9d5f34",
+    licence="GPL-2",
+    megabytes=161,
+)
 FOLDERS = ("animals", "clothes", "food", "hobbies", "household", "medical", "military", "plants", "town", "vehicles")
 
 
@@ -43,29 +47,6 @@ class Ranks:
 
     def __str__(self) -> str:
         return f"R@1 {self.at(1):.3f}   R@10 {self.at(10):.3f}   median rank {int(self.ranks.median())}"
-
-
-def fetch() -> Path:
-    """The unpacked stamps in the user's cache."""
-    goal = cache_folder() / "benchmarks" / "tuxpaint-stamps-default-2022.06.04-1"
-    if goal.is_dir():
-        return goal
-    goal.parent.mkdir(parents=True, exist_ok=True)
-    print(f"fetching {PACKAGE} from Debian (161 MB, licence GPL-2)")
-    with tempfile.TemporaryDirectory(dir=goal.parent) as scratch:
-        try:
-            subprocess.run(["apt-get", "download", PACKAGE], cwd=scratch, check=True)
-            package = next(Path(scratch).glob("*.deb"))
-            if sha256_of(package) != SHA256:
-                raise SensoriumError(f"{package.name} is not the package that was published: its SHA-256 differs")
-            subprocess.run(["dpkg-deb", "-x", package, Path(scratch) / "unpacked"], check=True)
-        except (OSError, StopIteration, subprocess.CalledProcessError) as error:
-            raise SensoriumError(
-                f"cannot fetch {PACKAGE} ({error}): this needs apt-get and dpkg-deb (Debian); elsewhere unpack the "
-                "package by hand and pass --folder"
-            ) from None
-        (Path(scratch) / "unpacked").replace(goal)
-    return goal
 
 
 def photographs(folder: Path, *, everything: bool = False) -> list[tuple[Path, str]]:
@@ -104,7 +85,7 @@ def main() -> None:
     parser.add_argument("--all", action="store_true", help="every folder but symbols")
     arguments = parser.parse_args()
     try:
-        stamps = photographs(arguments.folder or fetch(), everything=arguments.all)
+        stamps = photographs(arguments.folder or unpacked(STAMPS), everything=arguments.all)
         model = sensorium.load(arguments.model)
         captions = sorted({caption for _, caption in stamps})
         images = [model.embed(images=[path])["images"] for path, _ in stamps]

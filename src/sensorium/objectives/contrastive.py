@@ -23,3 +23,23 @@ def sigmoid(
     logits = scale * a @ b.mT + bias
     sign = 2 * torch.eye(len(a), device=a.device) - 1
     return -F.logsigmoid(sign * logits).sum() / len(a)
+
+
+def overlapping(
+    a: Float[Tensor, "n d"],
+    b: Float[Tensor, "m d"],
+    scale: Float[Tensor, ""],
+    affinity: Float[Tensor, "n m"],
+) -> Float[Tensor, ""]:
+    """InfoNCE, both ways, where several of `b` may belong to one of `a`, each to its degree (Khosla et al. 2020).
+
+    `affinity` is not negative; rows and columns are brought to sum 1, and those without any partner are left out.
+    """
+    logits = scale * a @ b.mT
+    return (_towards(logits, affinity) + _towards(logits.mT, affinity.mT)) / 2
+
+
+def _towards(logits: Float[Tensor, "n m"], affinity: Float[Tensor, "n m"]) -> Float[Tensor, ""]:
+    total = affinity.sum(1, keepdim=True)
+    loss = -(affinity / total.clamp(min=1e-6) * logits.log_softmax(1)).sum(1)
+    return loss.sum() / (total[:, 0] > 0).sum().clamp(min=1)
