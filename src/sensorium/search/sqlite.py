@@ -1,6 +1,6 @@
 """A store in one folder: SQLite holds the truth, a graph of usearch segments beside it is a cache that can be rebuilt.
 
-Vectors are kept as float16, which halves the disk and moves a cosine by less than 1e-4. Small collections, and few
+Vectors are kept as float16, which halves the disk and moves a cosine by 3e-4 at most. Small collections, and few
 items chosen by a filter, are scanned exactly; large ones are asked through the graph, and what it proposes is scored
 exactly again, so both ways give the same scores.
 """
