@@ -73,8 +73,10 @@ def _pocket() -> Row:
     from sensorium.nn.blank import blank
 
     with blank():
-        vision = efficientnet.EfficientNetLite(efficientnet.PRESETS["efficientnet-lite2"])
-        model = Pocket(vision, bert.Bert(bert.PRESETS["minilm-l6"]))
+        larger, smaller = (
+            efficientnet.EfficientNetLite(efficientnet.PRESETS[f"efficientnet-lite{size}"]) for size in (2, 0)
+        )
+        model = Pocket(larger, smaller, bert.Bert(bert.PRESETS["minilm-l6"]))
     return Row(
         name="pocket",
         system="pocket",
