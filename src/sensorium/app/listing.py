@@ -68,10 +68,7 @@ def list_models(*, as_json: bool) -> None:
 
 def _pocket() -> Row:
     from sensorium.checkpoints.pocket import VISION
-    from sensorium.models.bert import PRESETS as BERT
-    from sensorium.models.bert import Bert
-    from sensorium.models.efficientnet import PRESETS as LITE
-    from sensorium.models.efficientnet import EfficientNetLite
+    from sensorium.models import bert, efficientnet
     from sensorium.models.pocket import Pocket
     from sensorium.nn.blank import blank
 
