@@ -21,7 +21,7 @@ def load_model(name: str) -> "Embedder":
         import sensorium
 
         path = Path(name).expanduser()
-        return sensorium.load(str(path.resolve()) if path.exists() else name)
+        return sensorium.load(str(path.resolve()) if path.exists() else name, precision="auto")
 
 
 def index_for(folder: Path | None, model: str | None) -> "Index":
