@@ -32,7 +32,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty SENSORIUM_HOME, the working directory beside it, and the model of colours for every name."""
     monkeypatch.setenv("SENSORIUM_HOME", str(tmp_path / "home"))
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setitem(vars(sensorium), "load", lambda name: Colours())
+    monkeypatch.setitem(vars(sensorium), "load", lambda name, **_: Colours())
     return tmp_path / "home"
 
 

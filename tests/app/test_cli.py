@@ -182,7 +182,7 @@ def test_errors_are_sentences_with_a_remedy(
 def test_a_model_that_fails_is_told_without_a_trace(
     home: Path, pictures: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ):
-    def fail(name: str) -> None:
+    def fail(name: str, **_: object) -> None:
         raise SensoriumError(f"no model called {name}; `sensorium models` lists them")
 
     monkeypatch.setitem(vars(sensorium), "load", fail)
@@ -195,7 +195,7 @@ def test_an_index_keeps_its_model(
     index: Index, pictures: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ):
     asked: list[str] = []
-    monkeypatch.setitem(vars(sensorium), "load", lambda name: (asked.append(name), Colours())[1])
+    monkeypatch.setitem(vars(sensorium), "load", lambda name, **_: (asked.append(name), Colours())[1])
     assert run(capsys, "index", str(pictures))[0] == 0
     assert asked == ["colours"]
 
