@@ -37,7 +37,7 @@ def test_it_serves_until_ctrl_c_and_ends_well(tmp_path: Path, pictures: Path):
         index.update(pictures)
     script = (
         "import sys, sensorium\nfrom sensorium.app.cli import main\nfrom tests.app.colours import Colours\n"
-        "sensorium.load = lambda name: Colours()\nsys.exit(main(sys.argv[1:]))"
+        "sensorium.load = lambda name, **_: Colours()\nsys.exit(main(sys.argv[1:]))"
     )
     command = [sys.executable, "-c", script, "serve", "--port", "0", "--index", str(tmp_path / "index")]
     env = {**os.environ, "PYTHONUNBUFFERED": "1"}
