@@ -1,8 +1,8 @@
 """Sensorium: the models that taught transformers to see, and to bind sight to everything else.
 
-    import sensorium
-    model = sensorium.load("pocket")
-    model.embed(images=["cat.jpg"], text=["a photo of a cat"])
+import sensorium
+model = sensorium.load("pocket")
+model.embed(images=["cat.jpg"], text=["a photo of a cat"])
 """
 
 from typing import TYPE_CHECKING, Any

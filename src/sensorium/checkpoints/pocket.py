@@ -102,7 +102,7 @@ GREY: Triple = (127 / 255, 127 / 255, 127 / 255)
 SPREAD: Triple = (128 / 255, 128 / 255, 128 / 255)
 # The whole picture, squeezed to a square: what stands at the edge must be findable too. A centre crop scores alike on
 # photographs whose subject is in the middle, and loses tall and wide ones.
-PREPROCESS = Preprocess(size=260, resize="short", interpolation="bicubic", mean=GREY, std=SPREAD, rgb="before")
+PREPROCESS = Preprocess(size=260, resize="squash", interpolation="bicubic", mean=GREY, std=SPREAD, rgb="before")
 
 
 BINDING = Path(__file__).parent / "weights" / "pocket.safetensors"

