@@ -8,17 +8,16 @@ model.embed(images=["cat.jpg"], text=["a photo of a cat"])
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from sensorium.checkpoints.load import save_model as save
     from sensorium.data.errors import SensoriumError, Unreadable
     from sensorium.tasks.embedding import Embedder
-    from sensorium.tasks.loading import load
+    from sensorium.tasks.loading import load, save
 
 __version__ = "0.1.0"
 __all__ = ["Embedder", "SensoriumError", "Unreadable", "__version__", "load", "save"]
 
 _PLACES = {
     "load": ("sensorium.tasks.loading", "load"),
-    "save": ("sensorium.checkpoints.load", "save_model"),
+    "save": ("sensorium.tasks.loading", "save"),
     "Embedder": ("sensorium.tasks.embedding", "Embedder"),
     "SensoriumError": ("sensorium.data.errors", "SensoriumError"),
     "Unreadable": ("sensorium.data.errors", "Unreadable"),

@@ -8,9 +8,11 @@ from jaxtyping import Float
 from torch import Tensor
 
 from sensorium.checkpoints.formats import Config
-from sensorium.checkpoints.load import Loaded, load_model
+from sensorium.checkpoints.load import Loaded, load_model, save_model
+from sensorium.data.errors import SensoriumError
 from sensorium.data.tokenizer import ClipTokenizer
 from sensorium.models.clip import CLIP
+from sensorium.models.vit import ViT
 from sensorium.nn.packed import pack
 from sensorium.tasks.embedding import Embedder, Precision, choose
 
@@ -58,6 +60,20 @@ def load(
     )
 
 
+def save(model: Embedder | ViT | CLIP, folder: str | Path, *, naming: str) -> Path:
+    """Write what `load` returned, or a bare model, under another library's names; returns the weight file.
+
+    `naming` is one of the family's: transformers, openai, open_clip, open_clip_custom_text, timm, google. The
+    preprocessing is written too where the naming has a file for it. Raises CheckpointError where the naming cannot
+    hold the model, SensoriumError for `pocket`, which is no other library's.
+    """
+    bare, steps = (model.model, model.preprocess) if isinstance(model, Embedder) else (model, None)
+    if not isinstance(bare, ViT | CLIP):
+        name = model.name if isinstance(model, Embedder) else type(model).__name__
+        raise SensoriumError(f"{name} has no other library's names to be saved under; ViT and CLIP have")
+    return save_model(bare, folder, naming=naming, steps=steps)
+
+
 def _tokenizer(loaded: Loaded) -> ClipTokenizer:
     """The vocabulary beside the weights where it is another one than CLIP's."""
     model = loaded.model
@@ -66,7 +82,7 @@ def _tokenizer(loaded: Loaded) -> ClipTokenizer:
 
 
 def _pocket(device: torch.device) -> Embedder:
-    from sensorium.checkpoints.pocket import FINGERPRINT, load_pocket
+    from sensorium.checkpoints.pocket import fingerprint, load_pocket
 
     model, preprocess, tokenizer = load_pocket()
     model.to(device)
@@ -77,7 +93,7 @@ def _pocket(device: torch.device) -> Embedder:
 
     return Embedder(
         name="pocket",
-        fingerprint=FINGERPRINT,
+        fingerprint=fingerprint(),
         dim=model.config.embed,
         image=model.embed_image,
         text=text,
