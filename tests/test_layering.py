@@ -8,8 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from sensorium.checkpoints.formats import parameters
-from sensorium.checkpoints.load import PRESETS
+from sensorium.checkpoints.formats import PRESETS, parameters
 from sensorium.checkpoints.sources import SOURCES
 
 SOURCE = Path(__file__).parents[1] / "src" / "sensorium"

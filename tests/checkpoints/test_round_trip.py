@@ -138,7 +138,9 @@ def test_fingerprint_is_of_the_weights_and_the_preprocessing(tmp_path: Path) -> 
 
 
 def test_what_a_naming_cannot_say_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(CheckpointError, match="no naming 'caffe'; it has transformers, open_clip_custom_text, openai"):
+    with pytest.raises(
+        CheckpointError, match="no naming 'caffe'; it has transformers, open_clip_custom_text, open_clip, openai"
+    ):
         save_model(tiny.build(tiny.CLIP_VIT), tmp_path, naming="caffe")
     with pytest.raises(CheckpointError, match=r"no CLIP with a ResNet; save this model as openai or open_clip"):
         save_model(tiny.build(tiny.CLIP_RESNET), tmp_path, naming="transformers")

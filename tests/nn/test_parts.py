@@ -90,8 +90,7 @@ def test_blank_models_have_shapes_and_no_numbers() -> None:
 def test_blank_models_do_not_pull_in_the_compiler() -> None:
     """Two seconds of every cold start."""
     code = (
-        "import sys; from sensorium.checkpoints.formats import parameters\n"
-        "from sensorium.checkpoints.load import PRESETS\n"
+        "import sys; from sensorium.checkpoints.formats import PRESETS, parameters\n"
         "assert parameters(PRESETS['clip-vit-b-32']) == 151277313; parameters(PRESETS['clip-rn50']);"
         "parameters(PRESETS['vit-b-16'])\n"
         "assert not {'sympy', 'torch._dynamo'} & set(sys.modules), 'imported'"

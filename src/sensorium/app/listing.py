@@ -20,21 +20,19 @@ class Row:
 
 def rows() -> list[Row]:
     """Every model that `sensorium.load` knows by name; parameters are counted without making any."""
-    from sensorium.checkpoints.formats import parameters
-    from sensorium.checkpoints.load import PRESETS
+    from sensorium.checkpoints.formats import FAMILIES, parameters
     from sensorium.checkpoints.sources import SOURCES
-    from sensorium.models.clip import CLIPConfig
 
+    presets = {name: family for family in FAMILIES.values() for name in family.presets}
     found = [_pocket()]
-    for name in [*SOURCES, *(name for name in PRESETS if name not in SOURCES)]:
-        source = SOURCES.get(name)
-        system = "CLIP" if isinstance(PRESETS[name], CLIPConfig) else "ViT"
+    for name in [*SOURCES, *(name for name in presets if name not in SOURCES)]:
+        source, family = SOURCES.get(name), presets[name]
         found.append(
             Row(
                 name=name,
-                system=system,
-                parameters=parameters(PRESETS[name]),
-                searches="words and pictures" if system == "CLIP" else "pictures",
+                system=family.system,
+                parameters=parameters(family.presets[name]),
+                searches=family.reads,
                 licence=source.licence if source else None,
                 trained_on=source.trained_on if source else None,
                 source=source.hub if source else None,

@@ -6,16 +6,21 @@ from typing import Any, Literal
 
 from torch import Tensor
 
+from sensorium.checkpoints.files import Checkpoint
+from sensorium.checkpoints.format import Family, Format
 from sensorium.checkpoints.rename import (
     ADD_AXIS,
     SPLIT,
     TRANSPOSE,
     CheckpointError,
     Row,
+    depth,
     linear,
     under,
 )
-from sensorium.models.clip import CLIPConfig, ResNetTower, TextTower, ViTTower
+from sensorium.data import preprocess
+from sensorium.data.preprocess import Preprocess
+from sensorium.models.clip import CLIP, PRESETS, CLIPConfig, ResNetTower, TextTower, ViTTower
 
 QKV = ("query", "key", "value")
 PARTS = ("weight", "bias")
@@ -176,13 +181,13 @@ def _from_shapes(
         context=context,
         words=state[f"{stem}token_embedding.weight"].shape[0],
         width=width,
-        depth=_depth(state, f"{stem}transformer.resblocks."),
+        depth=depth(state, f"{stem}transformer.resblocks."),
         heads=max(1, width // 64),
         mlp=state[f"{stem}transformer.resblocks.0.mlp.c_fc.bias"].shape[0],
         activation=activation,
     )
     if "visual.attnpool.positional_embedding" in state:
-        d1, d2, d3, d4 = (_depth(state, f"visual.layer{level}.") for level in (1, 2, 3, 4))
+        d1, d2, d3, d4 = (depth(state, f"visual.layer{level}.") for level in (1, 2, 3, 4))
         side = isqrt(state["visual.attnpool.positional_embedding"].shape[0] - 1)
         stage = state["visual.layer1.0.conv1.weight"].shape[0]
         vision = ResNetTower(image=32 * side, depths=(d1, d2, d3, d4), width=stage, heads=stage * 32 // 64)
@@ -193,7 +198,7 @@ def _from_shapes(
         image=side * patch,
         patch=patch,
         width=vision_width,
-        depth=_depth(state, "visual.transformer.resblocks."),
+        depth=depth(state, "visual.transformer.resblocks."),
         heads=max(1, vision_width // 64),
         mlp=state["visual.transformer.resblocks.0.mlp.c_fc.bias"].shape[0],
         activation=activation,
@@ -222,7 +227,7 @@ def transformers_config(state: Mapping[str, Tensor], file: Mapping[str, Any] | N
             image=patch * isqrt(state["vision_model.embeddings.position_embedding.weight"].shape[0] - 1),
             patch=patch,
             width=width,
-            depth=_depth(state, "vision_model.encoder.layers."),
+            depth=depth(state, "vision_model.encoder.layers."),
             heads=int(vision.get("num_attention_heads", max(1, width // 64))),
             mlp=state["vision_model.encoder.layers.0.mlp.fc1.bias"].shape[0],
             activation=_activation(vision.get("hidden_act", "quick_gelu")),
@@ -232,7 +237,7 @@ def transformers_config(state: Mapping[str, Tensor], file: Mapping[str, Any] | N
             context=state["text_model.embeddings.position_embedding.weight"].shape[0],
             words=words,
             width=text_width,
-            depth=_depth(state, "text_model.encoder.layers."),
+            depth=depth(state, "text_model.encoder.layers."),
             heads=int(text.get("num_attention_heads", max(1, text_width // 64))),
             mlp=state["text_model.encoder.layers.0.mlp.fc1.bias"].shape[0],
             activation=_activation(text.get("hidden_act", "quick_gelu")),
@@ -240,13 +245,6 @@ def transformers_config(state: Mapping[str, Tensor], file: Mapping[str, Any] | N
             end=None if end == 2 else end,
         ),
     )
-
-
-def _depth(state: Mapping[str, Tensor], before: str) -> int:
-    layers = {key[len(before) :].split(".")[0] for key in state if key.startswith(before)}
-    if not layers:
-        raise KeyError(f"{before}0")
-    return 1 + max(map(int, layers))
 
 
 def transformers_json(c: CLIPConfig) -> dict[str, Any]:
@@ -294,3 +292,75 @@ def open_clip_json(c: CLIPConfig) -> dict[str, Any]:
         "vision_cfg": {**vision, "head_width": trunk // v.heads},
         "text_cfg": {**text, "mlp_ratio": t.mlp / t.width},
     }
+
+
+def openai_picture(checkpoint: Checkpoint, c: CLIPConfig) -> Preprocess:
+    """OpenAI's preprocessing, which every CLIP shares unless a file beside the weights says otherwise."""
+    return preprocess.clip(c.vision.image)
+
+
+def transformers_picture(checkpoint: Checkpoint, c: CLIPConfig) -> Preprocess:
+    """The preprocessing of preprocessor_config.json, or OpenAI's."""
+    file = checkpoint.beside.get("preprocessor_config.json")
+    return preprocess.from_transformers(file) if file else openai_picture(checkpoint, c)
+
+
+def open_clip_picture(checkpoint: Checkpoint, c: CLIPConfig) -> Preprocess:
+    """The preprocess_cfg of open_clip_config.json, or OpenAI's."""
+    file = checkpoint.beside.get("open_clip_config.json", {}).get("preprocess_cfg")
+    return preprocess.from_open_clip({"size": c.vision.image, **file}) if file else openai_picture(checkpoint, c)
+
+
+OPENAI_MARKS = (("ln_final.weight", "token_embedding.weight", "text_projection", "visual.conv1.weight"),)
+FORMATS = (
+    Format(
+        family="clip",
+        naming="transformers",
+        marks=(("text_model.final_layer_norm.weight", "vision_model.pre_layrnorm.weight", "text_projection.weight"),),
+        rows=transformers_rows,
+        read=transformers_config,
+        file="config.json",
+        describe=transformers_json,
+        preprocess=transformers_picture,
+    ),
+    Format(
+        family="clip",
+        naming="open_clip_custom_text",
+        marks=(("text.ln_final.weight", "text.token_embedding.weight", "visual.conv1.weight"),),
+        rows=open_clip_rows,
+        read=open_clip_config,
+        file="open_clip_config.json",
+        describe=open_clip_json,
+        preprocess=open_clip_picture,
+    ),
+    Format(  # OpenAI's names; the file beside them tells the two apart, and states the activation
+        family="clip",
+        naming="open_clip",
+        marks=OPENAI_MARKS,
+        rows=openai_rows,
+        read=open_clip_config,
+        file="open_clip_config.json",
+        needs_file=True,
+        describe=open_clip_json,
+        preprocess=open_clip_picture,
+    ),
+    Format(
+        family="clip",
+        naming="openai",
+        marks=OPENAI_MARKS,
+        rows=openai_rows,
+        read=openai_config,
+        preprocess=openai_picture,
+    ),
+)
+FAMILIES = (
+    Family(
+        name="clip",
+        system="CLIP",
+        reads="words and pictures",
+        model=CLIP,
+        config=CLIPConfig,
+        presets=PRESETS,
+        formats=FORMATS,
+    ),
+)

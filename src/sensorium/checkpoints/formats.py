@@ -1,118 +1,32 @@
 """Every naming of every family, and how to tell from the names alone which one a checkpoint has."""
 
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
 from typing import Any, cast
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
-from sensorium.checkpoints import clip as clip_names
-from sensorium.checkpoints import vit as vit_names
+from sensorium.checkpoints import clip, vit
 from sensorium.checkpoints.files import Checkpoint
-from sensorium.checkpoints.rename import CheckpointError, Row, State, check, to_ours, to_theirs
-from sensorium.models.clip import CLIP, CLIPConfig
-from sensorium.models.vit import ViT, ViTConfig
+from sensorium.checkpoints.format import Config, Family, Format
+from sensorium.checkpoints.rename import CheckpointError, State, check, to_ours, to_theirs
 from sensorium.nn.blank import blank
 
-Config = ViTConfig | CLIPConfig
-Model = ViT | CLIP
-
-
-@dataclass(frozen=True, kw_only=True)
-class Format:
-    """One naming of one family.
-
-    `marks` are alternatives: a checkpoint is of this naming if it holds all names of one of them.
-    `file` is the configuration file that goes with the weights, where the naming has one, and `describe` writes it.
-    """
-
-    family: str
-    naming: str
-    marks: tuple[tuple[str, ...], ...]
-    rows: Callable[[Any], list[Row]]
-    config: Callable[[Mapping[str, Tensor], Mapping[str, Any] | None], Config]
-    build: Callable[[Any], Model]
-    file: str | None = None
-    describe: Callable[[Any], dict[str, Any]] | None = None
-
+# In the order in which they are tried: a naming whose marks are part of another's comes after it.
+FAMILIES: dict[str, Family] = {
+    family.name: family
+    for family in (
+        *clip.FAMILIES,
+        *vit.FAMILIES,
+    )
+}
+FORMATS = tuple(known for family in FAMILIES.values() for known in family.formats)
+PRESETS: dict[str, Config] = {name: config for family in FAMILIES.values() for name, config in family.presets.items()}
 
 # What config.json states and the shapes show too: where they differ, layers are missing or the file is another model's.
 STATED_SIZES = frozenset(
     {"hidden_size", "num_hidden_layers", "intermediate_size", "image_size", "patch_size", "num_channels"}
     | {"vocab_size", "max_position_embeddings", "num_features", "embed_dim", "depth"}
-)
-FORMATS = (
-    Format(
-        family="clip",
-        naming="transformers",
-        marks=(("text_model.final_layer_norm.weight", "vision_model.pre_layrnorm.weight", "text_projection.weight"),),
-        rows=clip_names.transformers_rows,
-        config=clip_names.transformers_config,
-        build=CLIP,
-        file="config.json",
-        describe=clip_names.transformers_json,
-    ),
-    Format(
-        family="clip",
-        naming="open_clip_custom_text",
-        marks=(("text.ln_final.weight", "text.token_embedding.weight", "visual.conv1.weight"),),
-        rows=clip_names.open_clip_rows,
-        config=clip_names.open_clip_config,
-        build=CLIP,
-        file="open_clip_config.json",
-        describe=clip_names.open_clip_json,
-    ),
-    Format(
-        family="clip",
-        naming="openai",
-        marks=(("ln_final.weight", "token_embedding.weight", "text_projection", "visual.conv1.weight"),),
-        rows=clip_names.openai_rows,
-        config=clip_names.openai_config,
-        build=CLIP,
-    ),
-    Format(
-        family="vit",
-        naming="google",
-        marks=(("Transformer/posembed_input/pos_embedding", "embedding/kernel"),),
-        rows=vit_names.google_rows,
-        config=vit_names.google_config,
-        build=ViT,
-    ),
-    Format(
-        family="vit",
-        naming="timm",
-        marks=(("pos_embed", "patch_embed.proj.weight", "blocks.0.attn.qkv.weight"),),
-        rows=vit_names.timm_rows,
-        config=vit_names.timm_config,
-        build=ViT,
-        file="config.json",
-        describe=vit_names.timm_json,
-    ),
-    Format(
-        family="vit",
-        naming="transformers",
-        marks=tuple(
-            (f"{stem}embeddings.cls_token", f"{stem}encoder.layer.0.attention.attention.query.weight")
-            for stem in ("vit.", "")
-        ),
-        rows=vit_names.transformers_rows,
-        config=vit_names.transformers_config,
-        build=ViT,
-        file="config.json",
-        describe=vit_names.transformers_json,
-    ),
-)
-# OpenCLIP writes OpenAI's names; what differs is the file beside them, and the activation that it states.
-OPEN_CLIP = Format(
-    family="clip",
-    naming="open_clip",
-    marks=(),
-    rows=clip_names.openai_rows,
-    config=clip_names.open_clip_config,
-    build=CLIP,
-    file="open_clip_config.json",
-    describe=clip_names.open_clip_json,
 )
 
 
@@ -120,45 +34,74 @@ def recognise(checkpoint: Checkpoint) -> Format:
     """The naming of a checkpoint, from its names; raises CheckpointError listing what it begins with."""
     names = checkpoint.tensors.keys()
     for known in FORMATS:
+        if known.needs_file and known.file not in checkpoint.beside:
+            continue
         if any(names >= set(marks) for marks in known.marks):
-            return OPEN_CLIP if known.naming == "openai" and OPEN_CLIP.file in checkpoint.beside else known
-    families = sorted({known.family for known in FORMATS})
+            return known
     raise CheckpointError(
-        f"{checkpoint.path}: these names are of no family that is built here ({', '.join(families)}); "
+        f"{checkpoint.path}: these names are of no family that is built here ({', '.join(FAMILIES)}); "
         f"it begins with {', '.join(list(names)[:5]) or 'nothing'}"
     )
 
 
 def format_named(family: str, naming: str) -> Format:
     """The naming to write; raises CheckpointError with those that the family has."""
-    own = [known for known in (*FORMATS, OPEN_CLIP) if known.family == family]
+    own = FAMILIES[family].formats
     for known in own:
         if known.naming == naming:
             return known
     raise CheckpointError(f"{family} has no naming {naming!r}; it has {', '.join(known.naming for known in own)}")
 
 
-def fill(model: Model, tensors: State, rows: list[Row]) -> None:
+def family_of(model: nn.Module) -> Family:
+    """The family that a model was built by; raises CheckpointError where no family here builds such a class."""
+    for family in FAMILIES.values():
+        if family.model is type(model):
+            return family
+    raise CheckpointError(f"{type(model).__name__} has no other library's names; {', '.join(FAMILIES)} have")
+
+
+def config_of(model: nn.Module) -> Config:
+    """The sizes that a model of any family was built with."""
+    return cast(Config, model.config)
+
+
+def fill(model: nn.Module, tensors: State, known: Format) -> None:
     """Copy a checkpoint into a model built on the meta device, in fp32; raises CheckpointError naming misfits."""
-    ours = to_ours(tensors, rows)
+    config = config_of(model)
+    rows = known.rows(config)
+    single = _without_copies(tensors, known.tied(config))
+    ours = to_ours(single, rows)
     wanted = model.state_dict()
     for key, tensor in wanted.items():
         if not tensor.numel():
             ours.setdefault(key, torch.empty(tensor.shape))  # nothing to load: no class token, no registers
-    check(tensors, ours, wanted, rows)
+    check(single, ours, wanted, rows)
     whole = {k: t.contiguous() if wanted[k].dtype == torch.int64 else t.float().contiguous() for k, t in ours.items()}
     model.load_state_dict(whole, assign=True)
 
 
-def build(checkpoint: Checkpoint, config: Config | None = None) -> tuple[Model, Format]:
+def _without_copies(tensors: State, tied: Mapping[str, str]) -> State:
+    """The checkpoint with every tied tensor once, under the name that the tables know.
+
+    Some writers keep both names, some only one. Raises CheckpointError where both are there and differ.
+    """
+    single = {name: tensor for name, tensor in tensors.items() if name not in tied}
+    for copy, source in tied.items():
+        if copy in tensors and not torch.equal(single.setdefault(source, tensors[copy]), tensors[copy]):
+            raise CheckpointError(f"{copy} should be the same tensor as {source}, and differs")
+    return single
+
+
+def build(checkpoint: Checkpoint, config: Config | None = None) -> tuple[nn.Module, Format]:
     """The model of a checkpoint, in eval mode, its weights in fp32 and its sizes from the files or from `config`."""
     known = recognise(checkpoint)
     try:
         if config is None:
             config = configure(checkpoint, known)
         with blank():
-            model = known.build(config)
-        fill(model, checkpoint.tensors, known.rows(config))
+            model = FAMILIES[known.family].model(config)
+        fill(model, checkpoint.tensors, known)
     except (CheckpointError, ValueError) as error:  # ValueError: sizes of which no model can be built
         raise CheckpointError(f"{checkpoint.path}: {error}") from None
     return model.eval().requires_grad_(False), known
@@ -171,7 +114,7 @@ def configure(checkpoint: Checkpoint, known: Format) -> Config:
     """
     file = checkpoint.beside.get(known.file or "")
     try:
-        config = known.config(checkpoint.tensors, file)
+        config = known.read(checkpoint.tensors, file)
     except KeyError as missing:
         raise CheckpointError(
             f"the names are those of {known.family} ({known.naming}), but {missing} is missing"
@@ -194,14 +137,17 @@ def _contradictions(weights: Mapping[str, Any], file: Mapping[str, Any]) -> Iter
             yield f"{key} is {stated} in the file, {value} in the weights"
 
 
-def export(model: Model, known: Format) -> State:
-    """The weights under the names of another naming."""
+def export(model: nn.Module, known: Format) -> State:
+    """The weights under the names of another naming, tied tensors under each of their names."""
+    config = config_of(model)
     ours = {key: tensor for key, tensor in model.state_dict().items() if tensor.numel()}
-    return to_theirs(ours, known.rows(model.config))
+    theirs = to_theirs(ours, known.rows(config))
+    return theirs | {copy: theirs[source] for copy, source in known.tied(config).items()}
 
 
 def parameters(config: Config) -> int:
     """How many numbers a model of this configuration learns, counted without building it."""
+    family = next(family for family in FAMILIES.values() if family.config is type(config))
     with blank():
-        model: nn.Module = CLIP(config) if isinstance(config, CLIPConfig) else ViT(config)
+        model = family.model(config)
     return sum(p.numel() for p in model.parameters())

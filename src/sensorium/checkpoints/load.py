@@ -4,24 +4,22 @@ import hashlib
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
-from torch import Tensor
+from torch import Tensor, nn
 
-from sensorium.checkpoints.files import SUFFIXES, Checkpoint, read_checkpoint, write_safetensors
-from sensorium.checkpoints.formats import Config, Format, Model, build, export, format_named
+from sensorium.checkpoints.files import SUFFIXES, read_checkpoint, write_safetensors
+from sensorium.checkpoints.format import Config, Format
+from sensorium.checkpoints.formats import PRESETS, build, config_of, export, family_of, format_named
 from sensorium.checkpoints.hub import fetch, is_hub_id
 from sensorium.checkpoints.rename import CheckpointError
 from sensorium.checkpoints.sources import SOURCES, Source
 from sensorium.data import preprocess
-from sensorium.data.preprocess import Preprocess, Triple
-from sensorium.models import clip, vit
-from sensorium.models.clip import CLIPConfig
+from sensorium.data.preprocess import Preprocess
 
-PRESETS: dict[str, Config] = {**clip.PRESETS, **vit.PRESETS}
 SAMPLES = 64  # numbers of each tensor that go into the fingerprint
 
 
@@ -30,9 +28,9 @@ class Loaded:
     """A model with what belongs to it. `folder` is where its files lie (a tokeniser may be there too)."""
 
     name: str
-    model: Model
+    model: nn.Module
     format: Format
-    preprocess: Preprocess
+    preprocess: Preprocess | None
     fingerprint: str
     folder: Path
     source: Source | None = None
@@ -53,7 +51,7 @@ def load_model(source: str | Path, *, revision: str | None = None, config: Confi
     path, public = locate(source, revision=revision)
     checkpoint = read_checkpoint(path)
     model, known = build(checkpoint, config)
-    steps = preprocess_of(checkpoint, known, model.config)
+    steps = known.preprocess(checkpoint, config_of(model))
     return Loaded(
         name=str(source),
         model=model,
@@ -87,27 +85,7 @@ def locate(source: str | Path, *, revision: str | None = None) -> tuple[Path, So
     raise CheckpointError(f"no preset, file, folder or hub id {text!r}{hint}")
 
 
-def preprocess_of(checkpoint: Checkpoint, known: Format, config: Config) -> Preprocess:
-    """The preprocessing written beside the weights, or the one its line was trained with."""
-    open_clip = checkpoint.beside.get("open_clip_config.json", {}).get("preprocess_cfg")
-    image = config.vision.image if isinstance(config, CLIPConfig) else config.image
-    if known.file == "open_clip_config.json" and open_clip:
-        return preprocess.from_open_clip({"size": image, **open_clip})
-    if known.naming == "transformers" and "preprocessor_config.json" in checkpoint.beside:
-        return preprocess.from_transformers(checkpoint.beside["preprocessor_config.json"])
-    if isinstance(config, CLIPConfig):
-        return preprocess.clip(image)
-    if known.naming in ("transformers", "google"):
-        return preprocess.vit(image)
-    file = checkpoint.beside.get("config.json", {})
-    timm: Mapping[str, Any] = {**file, **(file.get("pretrained_cfg") or {})}
-    crop = float(timm.get("crop_pct") or (0.9 if image == 224 else 1.0))
-    mean, std = (cast(Triple, tuple(timm.get(key) or preprocess.HALF)) for key in ("mean", "std"))
-    steps = preprocess.timm(image, crop, mean=mean, std=std)
-    return replace(steps, interpolation=timm.get("interpolation") or steps.interpolation)
-
-
-def fingerprint(tensors: Mapping[str, Tensor], steps: Preprocess) -> str:
+def fingerprint(tensors: Mapping[str, Tensor], steps: Preprocess | None) -> str:
     """The identity of weights and preprocessing: equal for the same tensors in whatever file they came."""
     digest = hashlib.blake2b(repr(steps).encode(), digest_size=12)
     for name in sorted(tensors):
@@ -118,20 +96,19 @@ def fingerprint(tensors: Mapping[str, Tensor], steps: Preprocess) -> str:
     return digest.hexdigest()
 
 
-def save_model(model: Model, folder: str | Path, *, naming: str, steps: Preprocess | None = None) -> Path:
+def save_model(model: nn.Module, folder: str | Path, *, naming: str, steps: Preprocess | None = None) -> Path:
     """Write a model under another library's names, with the configuration that this library reads.
 
     `naming` is one of the family's: transformers, openai, open_clip, timm, google. Files appear whole or not at
     all. Returns the weight file.
     """
-    family = "clip" if isinstance(model.config, CLIPConfig) else "vit"
-    known = format_named(family, naming)
+    known = format_named(family_of(model).name, naming)
     folder = Path(folder)
     if folder.is_file():
         raise CheckpointError(f"{folder} is a file: name a folder to write to")
     files: dict[str, dict[str, Any]] = {}  # everything that can be refused comes before the first file is written
     if known.file and known.describe:
-        files[known.file] = known.describe(model.config)
+        files[known.file] = known.describe(config_of(model))
     if known.file == "open_clip_config.json":
         files[known.file] = {
             "model_cfg": files[known.file],

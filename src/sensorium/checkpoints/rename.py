@@ -68,6 +68,14 @@ def linear(theirs: str, ours: str) -> list[Row]:
     return [Row(f"{theirs}.{part}", f"{ours}.{part}") for part in ("weight", "bias")]
 
 
+def depth(state: Iterable[str], before: str, after: str = ".") -> int:
+    """How many layers a checkpoint numbers from 0 after `before`; raises KeyError naming the first where none is."""
+    layers = {key[len(before) :].split(after)[0] for key in state if key.startswith(before)}
+    if not layers:
+        raise KeyError(f"{before}0")
+    return 1 + max(map(int, layers))
+
+
 def _pattern(name: str) -> re.Pattern[str]:
     return re.compile(re.escape(name).replace(r"\*", "([^./]+)"))
 

@@ -1,22 +1,28 @@
 """ViT as Google's JAX code, timm and transformers save it."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from math import isqrt
-from typing import Any
+from typing import Any, cast
 
 from torch import Tensor
 
+from sensorium.checkpoints.files import Checkpoint
+from sensorium.checkpoints.format import Family, Format
 from sensorium.checkpoints.rename import (
     DROP_AXIS,
     SPLIT,
     TRANSPOSE,
     CheckpointError,
     Row,
+    depth,
     linear,
     one_to_one,
     under,
 )
-from sensorium.models.vit import SIZES, ViTConfig
+from sensorium.data import preprocess
+from sensorium.data.preprocess import Preprocess, Triple
+from sensorium.models.vit import PRESETS, SIZES, ViT, ViTConfig
 from sensorium.nn.positions import GOOGLE, TIMM, TRANSFORMERS
 
 QKV = ("query", "key", "value")
@@ -128,7 +134,7 @@ def google_config(state: Mapping[str, Tensor], file: Mapping[str, Any] | None) -
         image=_side(positions - has_cls, patch),
         patch=patch,
         width=width,
-        depth=_depth(state, "Transformer/encoderblock_", "/"),
+        depth=depth(state, "Transformer/encoderblock_", "/"),
         heads=state["Transformer/encoderblock_0/MultiHeadDotProductAttention_1/query/bias"].shape[0],
         mlp=state["Transformer/encoderblock_0/MlpBlock_3/Dense_0/bias"].shape[0],
         channels=channels,
@@ -153,7 +159,7 @@ def timm_config(state: Mapping[str, Tensor], file: Mapping[str, Any] | None) -> 
         image=_side(positions - class_position, patch),
         patch=patch,
         width=width,
-        depth=_depth(state, "blocks.", "."),
+        depth=depth(state, "blocks.", "."),
         heads=int(arguments.get("num_heads") or _heads(width)),
         mlp=state["blocks.0.mlp.fc1.bias"].shape[0],
         channels=channels,
@@ -180,7 +186,7 @@ def transformers_config(state: Mapping[str, Tensor], file: Mapping[str, Any] | N
         image=_side(state[f"{stem}embeddings.position_embeddings"].shape[1] - 1, patch),
         patch=patch,
         width=width,
-        depth=_depth(state, f"{stem}encoder.layer.", "."),
+        depth=depth(state, f"{stem}encoder.layer.", "."),
         heads=int(c.get("num_attention_heads") or _heads(width)),
         mlp=state[f"{stem}encoder.layer.0.intermediate.dense.bias"].shape[0],
         channels=channels,
@@ -190,13 +196,6 @@ def transformers_config(state: Mapping[str, Tensor], file: Mapping[str, Any] | N
         eps=float(c.get("layer_norm_eps", 1e-12)),
         resampling=TRANSFORMERS,
     )
-
-
-def _depth(state: Mapping[str, Tensor], before: str, after: str) -> int:
-    layers = {key[len(before) :].split(after)[0] for key in state if key.startswith(before)}
-    if not layers:
-        raise KeyError(f"{before}0")
-    return 1 + max(map(int, layers))
 
 
 def transformers_json(c: ViTConfig) -> dict[str, Any]:
@@ -241,3 +240,57 @@ def timm_json(c: ViTConfig) -> dict[str, Any]:
             "init_values": c.layer_scale,
         },
     }
+
+
+def plain_picture(checkpoint: Checkpoint, c: ViTConfig) -> Preprocess:
+    """The preprocessing of preprocessor_config.json where transformers wrote one, or Google's."""
+    file = checkpoint.beside.get("preprocessor_config.json")
+    return preprocess.from_transformers(file) if file else preprocess.vit(c.image)
+
+
+def timm_picture(checkpoint: Checkpoint, c: ViTConfig) -> Preprocess:
+    """The pretrained_cfg of timm's config.json, or what its line was trained with."""
+    file = checkpoint.beside.get("config.json", {})
+    timm: Mapping[str, Any] = {**file, **(file.get("pretrained_cfg") or {})}
+    crop = float(timm.get("crop_pct") or (0.9 if c.image == 224 else 1.0))
+    mean, std = (cast(Triple, tuple(timm.get(key) or preprocess.HALF)) for key in ("mean", "std"))
+    steps = preprocess.timm(c.image, crop, mean=mean, std=std)
+    return replace(steps, interpolation=timm.get("interpolation") or steps.interpolation)
+
+
+FORMATS = (
+    Format(
+        family="vit",
+        naming="google",
+        marks=(("Transformer/posembed_input/pos_embedding", "embedding/kernel"),),
+        rows=google_rows,
+        read=google_config,
+        preprocess=plain_picture,
+    ),
+    Format(
+        family="vit",
+        naming="timm",
+        marks=(("pos_embed", "patch_embed.proj.weight", "blocks.0.attn.qkv.weight"),),
+        rows=timm_rows,
+        read=timm_config,
+        file="config.json",
+        describe=timm_json,
+        preprocess=timm_picture,
+    ),
+    Format(
+        family="vit",
+        naming="transformers",
+        marks=tuple(
+            (f"{stem}embeddings.cls_token", f"{stem}encoder.layer.0.attention.attention.query.weight")
+            for stem in ("vit.", "")
+        ),
+        rows=transformers_rows,
+        read=transformers_config,
+        file="config.json",
+        describe=transformers_json,
+        preprocess=plain_picture,
+    ),
+)
+FAMILIES = (
+    Family(name="vit", system="ViT", reads="pictures", model=ViT, config=ViTConfig, presets=PRESETS, formats=FORMATS),
+)

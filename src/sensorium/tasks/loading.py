@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from sensorium.checkpoints.formats import Config
+from sensorium.checkpoints.format import Config
 from sensorium.checkpoints.load import Loaded, load_model, save_model
 from sensorium.data.errors import SensoriumError
 from sensorium.data.tokenizer import ClipTokenizer
@@ -41,11 +41,15 @@ def load(
     loaded.model.to(place)
     if place.type == "cpu" and digits == "fp32":
         pack(loaded.model)
-    if isinstance(loaded.model, CLIP):
-        image, text = loaded.model.vision, ClipText(loaded.model, _tokenizer(loaded), place)
-        dim, scale = loaded.model.config.embed, float(loaded.model.log_scale.exp())
+    model = loaded.model
+    if isinstance(model, CLIP):
+        image, text = model.vision, ClipText(model, _tokenizer(loaded), place)
+        dim, scale = model.config.embed, float(model.log_scale.exp())
+    elif isinstance(model, ViT):
+        image, text, dim, scale = model.represent, None, model.config.width, 1.0
     else:
-        image, text, dim, scale = loaded.model.represent, None, loaded.model.config.width, 1.0
+        raise SensoriumError(f"{source} is {loaded.found}: it does not embed pictures")
+    assert loaded.preprocess is not None
     return Embedder(
         name=loaded.name,
         fingerprint=loaded.fingerprint,
@@ -56,7 +60,7 @@ def load(
         logit_scale=scale,
         device=place,
         precision=digits,
-        model=loaded.model,
+        model=model,
     )
 
 
