@@ -123,8 +123,8 @@ class ViT(nn.Module):
             cls, x = x[:, : len(self.cls)], x[:, len(self.cls) :]
         else:
             x = x + positions
-            cls = self.cls.expand(len(x), -1, -1)
-        return torch.cat([cls, self.registers.expand(len(x), -1, -1), x], dim=1)
+            cls = self.cls.expand(x.shape[0], -1, -1)
+        return torch.cat([cls, self.registers.expand(x.shape[0], -1, -1), x], dim=1)
 
     def states(self, image: Float[Tensor, "b channels h w"]) -> list[Tokens]:
         """z_0 ... z_L (equations 1-3): the tokens between the blocks, before the final norm."""
