@@ -4,10 +4,11 @@ from collections.abc import Mapping
 from math import isqrt
 from typing import Any, Literal
 
+import torch
 from torch import Tensor
 
 from sensorium.checkpoints.files import Checkpoint
-from sensorium.checkpoints.format import Family, Format
+from sensorium.checkpoints.format import Axis, Family, Format, Trunk, picture_axes
 from sensorium.checkpoints.rename import (
     ADD_AXIS,
     SPLIT,
@@ -347,12 +348,38 @@ FORMATS = (
     Format(
         family="clip",
         naming="openai",
+        official=True,
         marks=OPENAI_MARKS,
         rows=openai_rows,
         read=openai_config,
         preprocess=openai_picture,
     ),
 )
+
+
+def trunks(model: CLIP) -> list[Trunk]:
+    """The image tower and the text tower."""
+    v, t = model.config.vision, model.config.text
+    patched = isinstance(v, ViTTower)
+    side = v.image + v.patch if isinstance(v, ViTTower) else v.image
+    ids = torch.randint(1, t.words - 1, (2, min(12, t.context)))
+    ids[0, -1] = ids[1, -3] = t.words - 1 if t.end is None else t.end
+    return [
+        Trunk(
+            name="image",
+            module=model.vision,
+            inputs={"image": torch.randn(2, 3, side, side)},
+            varies={"image": picture_axes(v.patch if isinstance(v, ViTTower) else 1, sizes=patched)},
+        ),
+        Trunk(
+            name="text",
+            module=model.text,
+            inputs={"ids": ids},
+            varies={"ids": {0: Axis("batch"), 1: Axis("length", 1, 2, t.context)}},
+        ),
+    ]
+
+
 FAMILIES = (
     Family(
         name="clip",
@@ -362,5 +389,6 @@ FAMILIES = (
         config=CLIPConfig,
         presets=PRESETS,
         formats=FORMATS,
+        trunks=trunks,
     ),
 )

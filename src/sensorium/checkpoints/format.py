@@ -33,7 +33,8 @@ class Format:
 
     `marks` are alternatives: a checkpoint is of this naming if it holds all names of one of them. `read` makes the
     sizes from the tensors and the file beside them. `file` is that file's name where the naming has one, and
-    `describe` writes it; `needs_file` is for a naming that only the file tells from another. `tied` maps names of
+    `describe` writes it; `needs_file` is for a naming that only the file tells from another; `official` marks the
+    naming of the authors' own files. `tied` maps names of
     theirs that are copies to the names they copy. `preprocess` is how the line of checkpoints prepares a picture.
     """
 
@@ -44,16 +45,47 @@ class Format:
     read: Callable[[Mapping[str, Tensor], Mapping[str, Any] | None], Config]
     file: str | None = None
     needs_file: bool = False
+    official: bool = False
     describe: Callable[[Any], dict[str, Any]] | None = None
     tied: Callable[[Any], dict[str, str]] = no_ties
     preprocess: Callable[[Checkpoint, Any], Preprocess | None] = no_picture
+
+
+@dataclass(frozen=True)
+class Axis:
+    """An axis of an input that may have another length than the example's: any multiple of `step` in the range."""
+
+    name: str
+    step: int = 1
+    least: int = 1
+    most: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trunk:
+    """A part of a model that runs alone: what to call, and an example of what it takes, in the order of the call.
+
+    `varies` names the axes of an input that are free. What is returned bears the names in `outputs`.
+    """
+
+    name: str
+    module: nn.Module
+    inputs: dict[str, Tensor]
+    varies: dict[str, dict[int, Axis]]
+    outputs: tuple[str, ...] = ("vector",)
+
+
+def picture_axes(patch: int = 1, *, sizes: bool = True) -> dict[int, Axis]:
+    """Any batch of pictures, and of any size in whole patches where the model has positions for it."""
+    sides = {2: Axis("rows", patch, 2), 3: Axis("columns", patch, 2)} if sizes else {}
+    return {0: Axis("batch"), **sides}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Family:
     """One model class. `system` is the paper, as `sensorium models` groups them; `formats` are tried in order.
 
-    `reads` says in words what the model takes ("words and pictures").
+    `reads` says in words what the model takes ("words and pictures"). `trunks` lists what of it runs alone.
     """
 
     name: str
@@ -63,3 +95,4 @@ class Family:
     config: type
     presets: Mapping[str, Config]
     formats: tuple[Format, ...]
+    trunks: Callable[[Any], list[Trunk]]

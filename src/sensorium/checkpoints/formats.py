@@ -53,6 +53,11 @@ def format_named(family: str, naming: str) -> Format:
     raise CheckpointError(f"{family} has no naming {naming!r}; it has {', '.join(known.naming for known in own)}")
 
 
+def official(family: str) -> str:
+    """The naming of the authors' own files."""
+    return next(known.naming for known in FAMILIES[family].formats if known.official)
+
+
 def family_of(model: nn.Module) -> Family:
     """The family that a model was built by; raises CheckpointError where no family here builds such a class."""
     for family in FAMILIES.values():
@@ -64,6 +69,12 @@ def family_of(model: nn.Module) -> Family:
 def config_of(model: nn.Module) -> Config:
     """The sizes that a model of any family was built with."""
     return cast(Config, model.config)
+
+
+def like_preset(model: nn.Module) -> str | None:
+    """The published model whose sizes these are, if there is one."""
+    config = config_of(model)
+    return next((name for name, preset in family_of(model).presets.items() if preset == config), None)
 
 
 def fill(model: nn.Module, tensors: State, known: Format) -> None:

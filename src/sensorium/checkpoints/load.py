@@ -4,16 +4,17 @@ import hashlib
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from sensorium.checkpoints.files import SUFFIXES, read_checkpoint, write_safetensors
 from sensorium.checkpoints.format import Config, Format
-from sensorium.checkpoints.formats import PRESETS, build, config_of, export, family_of, format_named
+from sensorium.checkpoints.formats import PRESETS, build, config_of, configure, export, family_of, format_named
 from sensorium.checkpoints.hub import fetch, is_hub_id
 from sensorium.checkpoints.rename import CheckpointError
 from sensorium.checkpoints.sources import SOURCES, Source
@@ -25,15 +26,20 @@ SAMPLES = 64  # numbers of each tensor that go into the fingerprint
 
 @dataclass(frozen=True, kw_only=True)
 class Loaded:
-    """A model with what belongs to it. `folder` is where its files lie (a tokeniser may be there too)."""
+    """A model with what belongs to it. `path` is the file or the folder that it came from."""
 
     name: str
     model: nn.Module
     format: Format
     preprocess: Preprocess | None
     fingerprint: str
-    folder: Path
+    path: Path
     source: Source | None = None
+
+    @property
+    def folder(self) -> Path:
+        """Where the files lie: a tokeniser may be there too."""
+        return self.path if self.path.is_dir() else self.path.parent
 
     @property
     def found(self) -> str:
@@ -58,7 +64,7 @@ def load_model(source: str | Path, *, revision: str | None = None, config: Confi
         format=known,
         preprocess=steps,
         fingerprint=fingerprint(checkpoint.tensors, steps),
-        folder=path if path.is_dir() else path.parent,
+        path=path,
         source=public,
     )
 
@@ -128,6 +134,25 @@ def save_model(model: nn.Module, folder: str | Path, *, naming: str, steps: Prep
     for name, content in files.items():
         (folder / name).write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
     return weights
+
+
+def check_written(model: nn.Module, file: Path) -> list[str]:
+    """Read a file that `save_model` wrote; raises CheckpointError unless it holds the model bit by bit.
+
+    Returns what the naming has no words for and would be read otherwise: "activation is gelu, read as gelu_tanh".
+    """
+    checkpoint, config = read_checkpoint(file), config_of(model)
+    read, known = build(checkpoint, config)
+    wanted = model.state_dict()
+    differ = [name for name, tensor in read.state_dict().items() if not torch.equal(tensor, wanted[name])]
+    if differ:
+        raise CheckpointError(f"{file} was written, but reads back differently: {', '.join(differ[:8])}")
+    plain = asdict(configure(checkpoint, known))  # type: ignore[arg-type]
+    return [
+        f"{name} is {value}, read as {plain[name]}"
+        for name, value in asdict(config).items()  # type: ignore[arg-type]
+        if value != plain.get(name)
+    ]
 
 
 def _write_npz(tensors: Mapping[str, Tensor], path: Path) -> None:

@@ -5,24 +5,27 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, kw_only=True)
 class Source:
-    """A hub repository. `file` names the weights where the repository holds several; `revision` pins a commit."""
+    """A hub repository. `file` names the weights where the repository holds several; `revision` pins a commit.
+
+    `results` are what the authors published for these very weights.
+    """
 
     hub: str
     licence: str
     trained_on: str
     file: str | None = None
     revision: str | None = None
+    results: str | None = None
 
 
-def _openai(hub: str, revision: str | None = None) -> Source:
+def _openai(hub: str, top1: float, *, file: str | None = None) -> Source:
     # OpenAI gives code and weights under MIT (openai/CLIP, LICENSE); its hub pages state no licence of their own.
-    return Source(hub=hub, licence="MIT", trained_on="WIT, 400M pairs", revision=revision)
+    results = f"ImageNet zero-shot top-1 {top1} (Radford et al. 2021, table 11)"
+    return Source(hub=hub, licence="MIT", trained_on="WIT, 400M pairs", file=file, results=results)
 
 
-def _openai_resnet(name: str) -> Source:
-    return Source(
-        hub=f"timm/{name}_clip.openai", licence="MIT", trained_on="WIT, 400M pairs", file="open_clip_model.safetensors"
-    )
+def _openai_resnet(name: str, top1: float) -> Source:
+    return _openai(f"timm/{name}_clip.openai", top1, file="open_clip_model.safetensors")
 
 
 def _google(hub: str, trained_on: str) -> Source:
@@ -36,15 +39,15 @@ def _timm(hub: str) -> Source:
 FINE_TUNED = "ImageNet-21k, then 1k"
 
 SOURCES: dict[str, Source] = {
-    "clip-rn50": _openai_resnet("resnet50"),
-    "clip-rn101": _openai_resnet("resnet101"),
-    "clip-rn50x4": _openai_resnet("resnet50x4"),
-    "clip-rn50x16": _openai_resnet("resnet50x16"),
-    "clip-rn50x64": _openai_resnet("resnet50x64"),
-    "clip-vit-b-32": _openai("openai/clip-vit-base-patch32"),
-    "clip-vit-b-16": _openai("openai/clip-vit-base-patch16"),
-    "clip-vit-l-14": _openai("openai/clip-vit-large-patch14"),
-    "clip-vit-l-14-336": _openai("openai/clip-vit-large-patch14-336"),
+    "clip-rn50": _openai_resnet("resnet50", 59.6),
+    "clip-rn101": _openai_resnet("resnet101", 62.2),
+    "clip-rn50x4": _openai_resnet("resnet50x4", 65.8),
+    "clip-rn50x16": _openai_resnet("resnet50x16", 70.5),
+    "clip-rn50x64": _openai_resnet("resnet50x64", 73.6),
+    "clip-vit-b-32": _openai("openai/clip-vit-base-patch32", 63.2),
+    "clip-vit-b-16": _openai("openai/clip-vit-base-patch16", 68.3),
+    "clip-vit-l-14": _openai("openai/clip-vit-large-patch14", 75.5),
+    "clip-vit-l-14-336": _openai("openai/clip-vit-large-patch14-336", 76.2),
     "clip-vit-b-32-laion2b": Source(
         hub="laion/CLIP-ViT-B-32-laion2B-s34B-b79K",
         licence="MIT",

@@ -5,10 +5,11 @@ from dataclasses import replace
 from math import isqrt
 from typing import Any, cast
 
+import torch
 from torch import Tensor
 
 from sensorium.checkpoints.files import Checkpoint
-from sensorium.checkpoints.format import Family, Format
+from sensorium.checkpoints.format import Family, Format, Trunk, picture_axes
 from sensorium.checkpoints.rename import (
     DROP_AXIS,
     SPLIT,
@@ -262,6 +263,7 @@ FORMATS = (
     Format(
         family="vit",
         naming="google",
+        official=True,
         marks=(("Transformer/posembed_input/pos_embedding", "embedding/kernel"),),
         rows=google_rows,
         read=google_config,
@@ -291,6 +293,32 @@ FORMATS = (
         preprocess=plain_picture,
     ),
 )
+
+
+def trunks(model: ViT) -> list[Trunk]:
+    """The whole model."""
+    c = model.config
+    side = c.image + c.patch  # not the size it was trained at, for which positions take another path
+    return [
+        Trunk(
+            name="image",
+            module=model,
+            inputs={"image": torch.randn(2, c.channels, side, side)},
+            varies={"image": picture_axes(c.patch)},
+            outputs=("logits" if c.classes else "vector",),
+        )
+    ]
+
+
 FAMILIES = (
-    Family(name="vit", system="ViT", reads="pictures", model=ViT, config=ViTConfig, presets=PRESETS, formats=FORMATS),
+    Family(
+        name="vit",
+        system="ViT",
+        reads="pictures",
+        model=ViT,
+        config=ViTConfig,
+        presets=PRESETS,
+        formats=FORMATS,
+        trunks=trunks,
+    ),
 )
