@@ -45,7 +45,9 @@ sys.exit(f"imported {slow}" if slow else 0)
     assert "sensorium index ~/Pictures" in done.stdout
 
 
-@pytest.mark.parametrize("command", ["index", "search", "classify", "models", "serve", "demo"])
+@pytest.mark.parametrize(
+    "command", ["index", "search", "classify", "models", "serve", "demo", "convert", "verify", "export"]
+)
 def test_every_command_teaches_by_example(capsys: pytest.CaptureFixture[str], command: str):
     code, out, _ = run(capsys, command, "--help")
     assert code == 0
