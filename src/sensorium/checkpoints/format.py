@@ -23,6 +23,11 @@ def no_ties(config: Any) -> dict[str, str]:
     return {}
 
 
+def nothing_implied(config: Any) -> dict[str, Tensor]:
+    """Every tensor of ours is written in the naming."""
+    return {}
+
+
 def no_picture(checkpoint: Checkpoint, config: Any) -> None:
     """The model takes no picture as it is: it reads words, regions, or several kinds of media."""
 
@@ -34,7 +39,8 @@ class Format:
     `marks` are alternatives: a checkpoint is of this naming if it holds all names of one of them. `read` makes the
     sizes from the tensors and the file beside them. `file` is that file's name where the naming has one, and
     `describe` writes it; `needs_file` is for a naming that only the file tells from another. `tied` maps names of
-    theirs that are copies to the names they copy. `preprocess` is how the line of checkpoints prepares a picture.
+    theirs that are copies to the names they copy. `implied` are tensors of ours that the naming leaves out because they
+    follow from the sizes, or have no effect. `preprocess` is how the line of checkpoints prepares a picture.
     """
 
     family: str
@@ -46,6 +52,7 @@ class Format:
     needs_file: bool = False
     describe: Callable[[Any], dict[str, Any]] | None = None
     tied: Callable[[Any], dict[str, str]] = no_ties
+    implied: Callable[[Any], dict[str, Tensor]] = nothing_implied
     preprocess: Callable[[Checkpoint, Any], Preprocess | None] = no_picture
 
 
