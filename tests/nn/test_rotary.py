@@ -40,3 +40,9 @@ def test_half_precision_is_turned_in_the_precision_of_the_table() -> None:
 def test_heads_of_an_odd_width_are_refused() -> None:
     with pytest.raises(ValueError, match="heads of 6 channels"):
         geometric_periods(6)
+
+
+def test_gradients_flow_through_the_rotation() -> None:
+    turn = rotation(rotary_table(grid_coordinates(2, 3).double(), geometric_periods(8).double()), prefix=2)
+    x = torch.randn(1, 2, 8, 8, dtype=torch.double, requires_grad=True)
+    assert torch.autograd.gradcheck(turn, x)

@@ -33,6 +33,7 @@ PRESETS = {
     "dinov3-convnext-large": ConvNeXtConfig(depths=(3, 3, 27, 3), widths=(192, 384, 768, 1536)),
 }
 
+Picture = Float[Tensor, "b channels height width"]
 Map = Float[Tensor, "b c h w"]
 
 
@@ -78,7 +79,7 @@ class ConvNeXt(nn.Module):
         self.norm = nn.LayerNorm(inputs, c.eps)
         self.dim = inputs
 
-    def maps(self, image: Float[Tensor, "b channels height width"]) -> list[Map]:
+    def maps(self, image: Picture) -> list[Map]:
         """The feature map of every stage, from 1/4 to 1/32 of the picture's size, not normed."""
         x, maps = image.contiguous(memory_format=torch.channels_last), list[Map]()
         for shrink, stage in zip(self.shrink, self.stages, strict=True):
@@ -88,7 +89,7 @@ class ConvNeXt(nn.Module):
 
     def layers(
         self,
-        image: Float[Tensor, "b channels height width"],
+        image: Picture,
         which: Sequence[int],
         *,
         norm: bool = True,
@@ -112,10 +113,10 @@ class ConvNeXt(nn.Module):
             found.append(Features(cls, patches[:, :0], patches))
         return found
 
-    def represent(self, image: Float[Tensor, "b channels height width"]) -> Float[Tensor, "b width"]:
+    def represent(self, image: Picture) -> Float[Tensor, "b width"]:
         """One vector a picture: the norm of the mean of the last map."""
         return self.norm(self.maps(image)[-1].mean((2, 3)))
 
-    def forward(self, image: Float[Tensor, "b channels height width"]) -> Features:
+    def forward(self, image: Picture) -> Features:
         """The features of a picture; `registers` is empty."""
         return self.layers(image, [-1])[0]

@@ -20,6 +20,9 @@ from sensorium.nn.features import Features, apart
 from sensorium.nn.positions import DINOV2, TIMM, Resampling, resize_positions
 from sensorium.nn.transformer import MLP, PreNorm, SwiGLU, Transformer
 
+Picture = Float[Tensor, "b channels h w"]
+Hidden = Bool[Tensor, "b patches"]
+
 
 @dataclass(frozen=True, kw_only=True)
 class DINOv2Config:
@@ -83,7 +86,7 @@ class DINOv2(nn.Module):
         rows, columns = self.patches.grid(height, width)
         return resize_positions(self.positions, (side, side), (rows, columns), self.config.resampling, prefix=1)
 
-    def embed(self, image: Float[Tensor, "b channels h w"], mask: Bool[Tensor, "b patches"] | None = None) -> Tokens:
+    def embed(self, image: Picture, mask: Hidden | None = None) -> Tokens:
         """[cls, registers, patches]; the mask token stands for patches where `mask` is True."""
         x = self.patches(image)
         if mask is not None:
@@ -91,19 +94,15 @@ class DINOv2(nn.Module):
         positions = self.positions_for(*image.shape[-2:])
         return prepend(torch.cat([self.cls + positions[:1], self.registers]), x + positions[1:])
 
-    def states(
-        self, image: Float[Tensor, "b channels h w"], mask: Bool[Tensor, "b patches"] | None = None
-    ) -> list[Tokens]:
+    def states(self, image: Picture, mask: Hidden | None = None) -> list[Tokens]:
         """The tokens before the first block and after every block, before the final norm."""
         return self.blocks.trace(self.embed(image, mask))
 
-    def tokens(self, image: Float[Tensor, "b channels h w"], mask: Bool[Tensor, "b patches"] | None = None) -> Tokens:
+    def tokens(self, image: Picture, mask: Hidden | None = None) -> Tokens:
         """Every output token, [cls, registers, patches], after the final norm."""
         return self.norm(self.blocks(self.embed(image, mask)))
 
-    def layers(
-        self, image: Float[Tensor, "b channels h w"], which: Sequence[int], *, norm: bool = True
-    ) -> list[Features]:
+    def layers(self, image: Picture, which: Sequence[int], *, norm: bool = True) -> list[Features]:
         """The features after the named blocks (from 0, or from the end where negative), normed as the last ones are.
 
         Raises IndexError where there is no such block.
@@ -111,12 +110,10 @@ class DINOv2(nn.Module):
         states = self.blocks.after(self.embed(image), which)
         return [apart(self.norm(x) if norm else x, self.config.registers) for x in states]
 
-    def represent(self, image: Float[Tensor, "b channels h w"]) -> Float[Tensor, "b width"]:
+    def represent(self, image: Picture) -> Float[Tensor, "b width"]:
         """One vector a picture: the class token."""
         return self.norm(self.blocks(self.embed(image))[:, 0])
 
-    def forward(
-        self, image: Float[Tensor, "b channels h w"], mask: Bool[Tensor, "b patches"] | None = None
-    ) -> Features:
+    def forward(self, image: Picture, mask: Hidden | None = None) -> Features:
         """The features of a picture, its patches hidden where `mask` is True."""
         return apart(self.tokens(image, mask), self.config.registers)

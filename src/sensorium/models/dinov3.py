@@ -28,6 +28,8 @@ from sensorium.nn.rotary import (
 )
 from sensorium.nn.transformer import MLP, PreNorm, SwiGLU, Transformer
 
+Picture = Float[Tensor, "b channels h w"]
+Hidden = Bool[Tensor, "b patches"]
 Augment = Callable[[Coordinates], Coordinates]
 
 
@@ -133,12 +135,12 @@ class DINOv3(nn.Module):
         """The rotation of patches at these places, (y, x) from -1 to 1; [cls, registers] have no place and stay."""
         return rotation(rotary_table(coordinates, self.periods.float()), prefix=1 + self.config.registers)
 
-    def places(self, image: Float[Tensor, "b channels h w"]) -> Coordinates:
+    def places(self, image: Picture) -> Coordinates:
         """Where the patches of a picture are."""
         rows, columns = self.patches.grid(*image.shape[-2:])
         return grid_coordinates(rows, columns, normalise=self.config.normalise, device=self.periods.device)
 
-    def embed(self, image: Float[Tensor, "b channels h w"], mask: Bool[Tensor, "b patches"] | None = None) -> Tokens:
+    def embed(self, image: Picture, mask: Hidden | None = None) -> Tokens:
         """[cls, registers, patches]; the mask token stands for patches where `mask` is True."""
         x = self.patches(image)
         if mask is not None:
@@ -147,8 +149,8 @@ class DINOv3(nn.Module):
 
     def last_state(
         self,
-        image: Float[Tensor, "b channels h w"],
-        mask: Bool[Tensor, "b patches"] | None = None,
+        image: Picture,
+        mask: Hidden | None = None,
         *,
         augment: Augment | None = None,
     ) -> Tokens:
@@ -172,15 +174,11 @@ class DINOv3(nn.Module):
         first = apart_norm(x[:, :prefix])
         return Features(first[:, 0], first[:, 1:], self.norm(x[:, prefix:]))
 
-    def states(
-        self, image: Float[Tensor, "b channels h w"], mask: Bool[Tensor, "b patches"] | None = None
-    ) -> list[Tokens]:
+    def states(self, image: Picture, mask: Hidden | None = None) -> list[Tokens]:
         """The tokens before the first block and after every block, before the final norm."""
         return self.blocks.trace(self.embed(image, mask), rotate=self.turn(self.places(image)))
 
-    def layers(
-        self, image: Float[Tensor, "b channels h w"], which: Sequence[int], *, norm: bool = True
-    ) -> list[Features]:
+    def layers(self, image: Picture, which: Sequence[int], *, norm: bool = True) -> list[Features]:
         """The features after the named blocks (from 0, or from the end where negative), normed as the last ones are.
 
         Raises IndexError where there is no such block.
@@ -188,15 +186,15 @@ class DINOv3(nn.Module):
         states = self.blocks.after(self.embed(image), which, rotate=self.turn(self.places(image)))
         return [self.normed(x) if norm else apart(x, self.config.registers) for x in states]
 
-    def represent(self, image: Float[Tensor, "b channels h w"]) -> Float[Tensor, "b width"]:
+    def represent(self, image: Picture) -> Float[Tensor, "b width"]:
         """One vector a picture: the class token."""
         x = self.last_state(image)[:, 0]
         return self.norm(x) if self.cls_norm is None else self.cls_norm(x)
 
     def forward(
         self,
-        image: Float[Tensor, "b channels h w"],
-        mask: Bool[Tensor, "b patches"] | None = None,
+        image: Picture,
+        mask: Hidden | None = None,
         *,
         local: bool = False,
         augment: Augment | None = None,

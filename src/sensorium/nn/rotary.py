@@ -75,10 +75,14 @@ def rotation(table: tuple[Angles, Angles], *, prefix: int = 0) -> Rotation:
     if prefix:  # turned by nothing, exactly: cheaper than taking every tensor apart and joining it again
         sin = torch.cat([sin.new_zeros(prefix, sin.shape[1]), sin])
         cos = torch.cat([cos.new_ones(prefix, cos.shape[1]), cos])
+    twice = torch.cat([cos, cos], dim=1)
 
     def rotate(x: Tensor) -> Tensor:
-        first, second = x.to(sin.dtype).chunk(2, -1)
-        turned = torch.addcmul(first * cos, second, sin, value=-1), torch.addcmul(second * cos, first, sin)
-        return torch.cat(turned, dim=-1).to(x.dtype)
+        wide = x.to(sin.dtype)
+        turned = wide * twice
+        (first, second), (left, right) = wide.chunk(2, -1), turned.chunk(2, -1)
+        left.addcmul_(second, sin, value=-1)
+        right.addcmul_(first, sin)
+        return turned.to(x.dtype)
 
     return rotate
