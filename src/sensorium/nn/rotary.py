@@ -78,11 +78,10 @@ def rotation(table: tuple[Angles, Angles], *, prefix: int = 0) -> Rotation:
     twice = torch.cat([cos, cos], dim=1)
 
     def rotate(x: Tensor) -> Tensor:
-        wide = x.to(sin.dtype)
+        wide, half = x.to(sin.dtype), sin.shape[1]
         turned = wide * twice
-        (first, second), (left, right) = wide.chunk(2, -1), turned.chunk(2, -1)
-        left.addcmul_(second, sin, value=-1)
-        right.addcmul_(first, sin)
+        turned[..., :half].addcmul_(wide[..., half:], sin, value=-1)
+        turned[..., half:].addcmul_(wide[..., :half], sin)
         return turned.to(x.dtype)
 
     return rotate
