@@ -81,7 +81,8 @@ class ConvNeXt(nn.Module):
 
     def maps(self, image: Picture) -> list[Map]:
         """The feature map of every stage, from 1/4 to 1/32 of the picture's size, not normed."""
-        x, maps = image.contiguous(memory_format=torch.channels_last), list[Map]()
+        x = image.contiguous(memory_format=torch.channels_last)
+        maps: list[Map] = []
         for shrink, stage in zip(self.shrink, self.stages, strict=True):
             x = stage(shrink(x))
             maps.append(x)
@@ -100,7 +101,8 @@ class ConvNeXt(nn.Module):
         `norm` touches only the last stage's. With `patch`, maps are resized to the grid of a ViT with such patches
         (for teachers and heads made for one). Raises IndexError where there is no such stage.
         """
-        maps, found = self.maps(image), list[Features]()
+        maps = self.maps(image)
+        found: list[Features] = []
         for stage in which:
             x = maps[stage]
             cls = x.mean((2, 3))
@@ -113,7 +115,7 @@ class ConvNeXt(nn.Module):
             found.append(Features(cls, patches[:, :0], patches))
         return found
 
-    def represent(self, image: Picture) -> Float[Tensor, "b width"]:
+    def represent(self, image: Picture) -> Float[Tensor, "b dim"]:
         """One vector a picture: the norm of the mean of the last map."""
         return self.norm(self.maps(image)[-1].mean((2, 3)))
 

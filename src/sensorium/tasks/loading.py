@@ -17,7 +17,6 @@ from sensorium.models.dinotxt import DINOtxt
 from sensorium.nn.packed import pack
 from sensorium.tasks.embedding import Embedder, Precision, choose
 
-
 VOCABULARY = 49408  # CLIP's byte pairs with the two ends
 
 
