@@ -219,3 +219,13 @@ def test_head_compares_unit_vectors_with_prototypes() -> None:
 def test_every_trunk_here_is_a_family() -> None:
     classes = {family.config for family in FAMILIES.values()}
     assert {type(config) for config in tiny.TRUNKS.values()} <= classes
+
+
+@pytest.mark.parametrize("name", ["blocks.1.attn.qkv.bias", "blocks.2.attn.qkv.bias_mask"])
+def test_what_is_missing_is_named_in_their_words(name: str, tmp_path: Path) -> None:
+    path = save_model(tiny.build(tiny.V3), tmp_path, naming="official")
+    state = read_checkpoint(path).tensors
+    del state[name]
+    write_safetensors(state, path)
+    with pytest.raises(CheckpointError, match=rf"missing: {name}$"):
+        load_model(path)

@@ -80,6 +80,11 @@ class DINOv2(nn.Module):
         self.norm = nn.LayerNorm(width, c.eps)
         self.dim = width
 
+    @property
+    def prefix(self) -> int:
+        """How many tokens come before the patches: the class token and the registers."""
+        return 1 + self.config.registers
+
     def positions_for(self, height: int, width: int) -> Float[Tensor, "n width"]:
         """Positions of [cls, patches] for a picture of this size in pixels."""
         side = self.config.image // self.config.patch

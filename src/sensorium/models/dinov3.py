@@ -37,10 +37,10 @@ Augment = Callable[[Coordinates], Coordinates]
 class DINOv3Config:
     """Sizes of the trunk, and the choices in which its published lines differ.
 
-    `hidden` is the width inside the MLP, which is a SwiGLU where `gated`. `bias` is that of queries and values; keys
-    have none of effect, but official files store one that is "masked" by zeros; "plain" is one that counts. `untied`
-    norms [cls, registers] apart from patches; `local_norm` adds a norm for the class token of local crops. `periods`
-    are in widths of a picture, whose sides go from -1 to 1 as `normalise` says.
+    `hidden` is the width inside the MLP, which is a SwiGLU where `gated`. `bias` is that of queries and values. Keys
+    have none of effect: official files store one that is "masked" by zeros; "plain" is one that counts. `untied` norms
+    [cls, registers] apart from patches; `local_norm` adds a norm for [cls, registers] of local crops. `base` spaces the
+    periods of the rotation, on a picture whose sides go from -1 to 1 as `normalise` says.
     """
 
     patch: int = 16
@@ -70,7 +70,7 @@ L = DINOv3Config(width=1024, depth=24, heads=16, hidden=4096)
 L_PLUS = DINOv3Config(width=1024, depth=24, heads=16, hidden=4096, gated=True)
 L_SATELLITE = DINOv3Config(width=1024, depth=24, heads=16, hidden=4096, local_norm=True)
 H_PLUS = DINOv3Config(width=1280, depth=32, heads=20, hidden=5120, gated=True)
-GIANT = DINOv3Config(
+SEVEN_BILLION = DINOv3Config(
     width=4096, depth=40, heads=32, hidden=8192, gated=True, bias=False, key_bias="none", local_norm=True
 )
 PRESETS = {
@@ -80,9 +80,9 @@ PRESETS = {
     "dinov3-vit-l-16": L,
     "dinov3-vit-l-plus-16": L_PLUS,
     "dinov3-vit-h-plus-16": H_PLUS,
-    "dinov3-vit-7b-16": GIANT,
+    "dinov3-vit-7b-16": SEVEN_BILLION,
     "dinov3-vit-l-16-sat493m": L_SATELLITE,
-    "dinov3-vit-7b-16-sat493m": GIANT,
+    "dinov3-vit-7b-16-sat493m": SEVEN_BILLION,
 }
 
 NORMS = {"layer": nn.LayerNorm, "rms": nn.RMSNorm}
@@ -131,9 +131,14 @@ class DINOv3(nn.Module):
         mlp = (SwiGLU if c.gated else MLP)(c.width, c.hidden, bias=c.mlp_bias)
         return PreNorm(attention, mlp, c.width, eps=c.eps, layer_scale=c.layer_scale, norm=NORMS[c.norm])
 
+    @property
+    def prefix(self) -> int:
+        """How many tokens come before the patches: the class token and the registers."""
+        return 1 + self.config.registers
+
     def turn(self, coordinates: Coordinates) -> Rotation:
         """The rotation of patches at these places, (y, x) from -1 to 1; [cls, registers] have no place and stay."""
-        return rotation(rotary_table(coordinates, self.periods.float()), prefix=1 + self.config.registers)
+        return rotation(rotary_table(coordinates, self.periods.float()), prefix=self.prefix)
 
     def places(self, image: Picture) -> Coordinates:
         """Where the patches of a picture are."""
@@ -167,12 +172,16 @@ class DINOv3(nn.Module):
 
     def normed(self, x: Tokens, *, local: bool = False) -> Features:
         """The features of a state; `local` takes the norm of local crops for [cls, registers] where there is one."""
-        prefix = 1 + self.config.registers
         apart_norm = self.local_norm if local and self.local_norm is not None else self.cls_norm
         if apart_norm is None:
             return apart(self.norm(x), self.config.registers)
-        first = apart_norm(x[:, :prefix])
-        return Features(first[:, 0], first[:, 1:], self.norm(x[:, prefix:]))
+        first = apart_norm(x[:, : self.prefix])
+        return Features(first[:, 0], first[:, 1:], self.norm(x[:, self.prefix :]))
+
+    def tokens(self, image: Picture, mask: Hidden | None = None) -> Tokens:
+        """Every output token, [cls, registers, patches], after the final norm."""
+        cls, registers, patches = self(image, mask)
+        return torch.cat([cls[:, None], registers, patches], dim=1)
 
     def states(self, image: Picture, mask: Hidden | None = None) -> list[Tokens]:
         """The tokens before the first block and after every block, before the final norm."""
