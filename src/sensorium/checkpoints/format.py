@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import Field, dataclass
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
+import torch
 from torch import Tensor, nn
 
 from sensorium.checkpoints.files import Checkpoint
@@ -23,6 +24,11 @@ def no_ties(config: Any) -> dict[str, str]:
     return {}
 
 
+def nothing_implied(config: Any) -> dict[str, Tensor]:
+    """Every tensor of ours is written in the naming."""
+    return {}
+
+
 def no_picture(checkpoint: Checkpoint, config: Any) -> None:
     """The model takes no picture as it is: it reads words, regions, or several kinds of media."""
 
@@ -33,9 +39,10 @@ class Format:
 
     `marks` are alternatives: a checkpoint is of this naming if it holds all names of one of them. `read` makes the
     sizes from the tensors and the file beside them. `file` is that file's name where the naming has one, and
-    `describe` writes it; `needs_file` is for a naming that only the file tells from another; `official` marks the
-    naming of the authors' own files. `tied` maps names of
-    theirs that are copies to the names they copy. `preprocess` is how the line of checkpoints prepares a picture.
+    `describe` writes it; `needs_file` is for a naming that only the file tells from another, `official` for that of the
+    authors' own files. `tied` maps names of theirs that are copies to the names they copy. `implied` are tensors of
+    ours that the naming leaves out because they follow from the sizes, or have no effect. `preprocess` is how the line
+    of checkpoints prepares a picture.
     """
 
     family: str
@@ -48,6 +55,7 @@ class Format:
     official: bool = False
     describe: Callable[[Any], dict[str, Any]] | None = None
     tied: Callable[[Any], dict[str, str]] = no_ties
+    implied: Callable[[Any], dict[str, Tensor]] = nothing_implied
     preprocess: Callable[[Checkpoint, Any], Preprocess | None] = no_picture
 
 
@@ -96,3 +104,16 @@ class Family:
     presets: Mapping[str, Config]
     formats: tuple[Format, ...]
     trunks: Callable[[Any], list[Trunk]]
+
+
+def picture_features(model: nn.Module, *, patch: int, side: int) -> list[Trunk]:
+    """The one trunk of a model that reads pictures of any size and gives `Features`."""
+    return [
+        Trunk(
+            name="image",
+            module=model,
+            inputs={"image": torch.randn(2, 3, side, side)},
+            varies={"image": picture_axes(patch)},
+            outputs=("cls", "registers", "patches"),
+        )
+    ]

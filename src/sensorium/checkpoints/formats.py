@@ -6,7 +6,7 @@ from typing import Any, cast
 import torch
 from torch import nn
 
-from sensorium.checkpoints import clip, vit
+from sensorium.checkpoints import clip, convnext, dinotxt, dinov2, dinov3, vit
 from sensorium.checkpoints.files import Checkpoint
 from sensorium.checkpoints.format import Config, Family, Format
 from sensorium.checkpoints.rename import CheckpointError, State, check, to_ours, to_theirs
@@ -17,6 +17,10 @@ FAMILIES: dict[str, Family] = {
     family.name: family
     for family in (
         *clip.FAMILIES,
+        *dinotxt.FAMILIES,
+        *dinov3.FAMILIES,
+        *convnext.FAMILIES,
+        *dinov2.FAMILIES,
         *vit.FAMILIES,
     )
 }
@@ -55,7 +59,7 @@ def format_named(family: str, naming: str) -> Format:
 
 def official(family: str) -> str:
     """The naming of the authors' own files."""
-    return next(known.naming for known in FAMILIES[family].formats if known.official)
+    return next(known.naming for known in FAMILIES[family].formats if known.official or known.naming == "official")
 
 
 def family_of(model: nn.Module) -> Family:
@@ -82,7 +86,7 @@ def fill(model: nn.Module, tensors: State, known: Format) -> None:
     config = config_of(model)
     rows = known.rows(config)
     single = _without_copies(tensors, known.tied(config))
-    ours = to_ours(single, rows)
+    ours = known.implied(config) | to_ours(single, rows)
     wanted = model.state_dict()
     for key, tensor in wanted.items():
         if not tensor.numel():
@@ -151,7 +155,8 @@ def _contradictions(weights: Mapping[str, Any], file: Mapping[str, Any]) -> Iter
 def export(model: nn.Module, known: Format) -> State:
     """The weights under the names of another naming, tied tensors under each of their names."""
     config = config_of(model)
-    ours = {key: tensor for key, tensor in model.state_dict().items() if tensor.numel()}
+    implied = known.implied(config)
+    ours = {key: tensor for key, tensor in model.state_dict().items() if tensor.numel() and key not in implied}
     theirs = to_theirs(ours, known.rows(config))
     return theirs | {copy: theirs[source] for copy, source in known.tied(config).items()}
 

@@ -36,6 +36,16 @@ def _timm(hub: str) -> Source:
     return Source(hub=f"timm/{hub}.augreg_in21k_ft_in1k", licence="Apache-2.0", trained_on=FINE_TUNED)
 
 
+def _dinov2(name: str) -> Source:
+    return Source(hub=f"facebook/dinov2-{name}", licence="Apache-2.0", trained_on="LVD-142M, no labels")
+
+
+def _dinov3(name: str, pool: str = "lvd1689m") -> Source:
+    # The hub asks to accept the licence before the first download.
+    trained_on = {"lvd1689m": "LVD-1689M, no labels", "sat493m": "SAT-493M, no labels"}[pool]
+    return Source(hub=f"facebook/dinov3-{name}-pretrain-{pool}", licence="DINOv3 License", trained_on=trained_on)
+
+
 FINE_TUNED = "ImageNet-21k, then 1k"
 
 SOURCES: dict[str, Source] = {
@@ -76,4 +86,24 @@ SOURCES: dict[str, Source] = {
     "vit-l-16-in21k": _google("vit-large-patch16-224-in21k", "ImageNet-21k"),
     "vit-l-32-in21k": _google("vit-large-patch32-224-in21k", "ImageNet-21k"),
     "vit-h-14-in21k": _google("vit-huge-patch14-224-in21k", "ImageNet-21k"),
+    "dinov2-vit-s-14-reg": _dinov2("with-registers-small"),
+    "dinov2-vit-b-14-reg": _dinov2("with-registers-base"),
+    "dinov2-vit-l-14-reg": _dinov2("with-registers-large"),
+    "dinov2-vit-g-14-reg": _dinov2("with-registers-giant"),
+    "dinov2-vit-s-14": _dinov2("small"),
+    "dinov2-vit-b-14": _dinov2("base"),
+    "dinov2-vit-l-14": _dinov2("large"),
+    "dinov2-vit-g-14": _dinov2("giant"),
+    "dinov3-vit-s-16": _dinov3("vits16"),
+    "dinov3-vit-s-plus-16": _dinov3("vits16plus"),
+    "dinov3-vit-b-16": _dinov3("vitb16"),
+    "dinov3-vit-l-16": _dinov3("vitl16"),
+    "dinov3-vit-h-plus-16": _dinov3("vith16plus"),
+    "dinov3-vit-7b-16": _dinov3("vit7b16"),
+    "dinov3-vit-l-16-sat493m": _dinov3("vitl16", "sat493m"),
+    "dinov3-vit-7b-16-sat493m": _dinov3("vit7b16", "sat493m"),
+    "dinov3-convnext-tiny": _dinov3("convnext-tiny"),
+    "dinov3-convnext-small": _dinov3("convnext-small"),
+    "dinov3-convnext-base": _dinov3("convnext-base"),
+    "dinov3-convnext-large": _dinov3("convnext-large"),
 }

@@ -113,7 +113,8 @@ def transformers_rows(c: ViTConfig) -> list[Row]:
     return [*under("vit." if c.classes else "", "", trunk), *linear("classifier", "head")]
 
 
-def _side(positions: int, patch: int) -> int:
+def square_side(positions: int, patch: int) -> int:
+    """The side in pixels of the picture that so many positions cover; raises CheckpointError where it is no square."""
     side = isqrt(positions)
     if side * side != positions:
         raise CheckpointError(f"{positions} positions are no square grid: say the config when loading")
@@ -132,7 +133,7 @@ def google_config(state: Mapping[str, Tensor], file: Mapping[str, Any] | None) -
     has_cls = "cls" in state
     positions = state["Transformer/posembed_input/pos_embedding"].shape[1]
     return ViTConfig(
-        image=_side(positions - has_cls, patch),
+        image=square_side(positions - has_cls, patch),
         patch=patch,
         width=width,
         depth=depth(state, "Transformer/encoderblock_", "/"),
@@ -157,7 +158,7 @@ def timm_config(state: Mapping[str, Tensor], file: Mapping[str, Any] | None) -> 
     scale = state.get("blocks.0.ls1.gamma")
     head = state.get("head.bias")
     return ViTConfig(
-        image=_side(positions - class_position, patch),
+        image=square_side(positions - class_position, patch),
         patch=patch,
         width=width,
         depth=depth(state, "blocks.", "."),
@@ -184,7 +185,7 @@ def transformers_config(state: Mapping[str, Tensor], file: Mapping[str, Any] | N
     if activation not in ("gelu", "gelu_new", "gelu_pytorch_tanh"):
         raise CheckpointError(f"config.json: hidden_act {activation!r} is not one that ViT is built with (gelu)")
     return ViTConfig(
-        image=_side(state[f"{stem}embeddings.position_embeddings"].shape[1] - 1, patch),
+        image=square_side(state[f"{stem}embeddings.position_embeddings"].shape[1] - 1, patch),
         patch=patch,
         width=width,
         depth=depth(state, f"{stem}encoder.layer.", "."),

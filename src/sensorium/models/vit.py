@@ -99,6 +99,7 @@ class ViT(nn.Module):
             for _ in range(c.depth)
         )
         self.norm = nn.LayerNorm(width, c.eps)
+        self.dim = width
         self.pooler = Pooler(width, c.representation) if c.representation else nn.Identity()
         self.head = nn.Linear(c.representation or width, c.classes) if c.classes else nn.Identity()
 

@@ -11,17 +11,22 @@ from torch import Tensor
 
 @dataclass(frozen=True, kw_only=True)
 class Resampling:
-    """How a line of checkpoints resizes its grid of learned positions."""
+    """How a line of checkpoints resizes its grid of learned positions.
+
+    With an `offset` the grid is stretched by (new + offset) / old, not by new / old: DINOv2's guard against rounding.
+    """
 
     mode: Literal["bilinear", "bicubic"]
     antialias: bool = False
     align_corners: bool = False
+    offset: float = 0.0
 
 
 GOOGLE = Resampling(mode="bilinear", align_corners=True)  # scipy.ndimage.zoom(order=1): end points stay in place
 TIMM_NPZ = Resampling(mode="bilinear")  # timm, once, when it reads Google's files
 TIMM = Resampling(mode="bicubic", antialias=True)  # timm at run time; DINOv2 with registers
 TRANSFORMERS = Resampling(mode="bicubic")
+DINOV2 = Resampling(mode="bicubic", offset=0.1)  # without registers
 
 
 def resize_positions(
@@ -35,5 +40,13 @@ def resize_positions(
         return positions
     still, grid = positions[:prefix], positions[prefix:]
     picture = grid.unflatten(0, old).permute(2, 0, 1)[None].float()
-    picture = F.interpolate(picture, size=new, mode=how.mode, antialias=how.antialias, align_corners=how.align_corners)
+    stretch = [(n + how.offset) / o for n, o in zip(new, old, strict=True)] if how.offset else None
+    picture = F.interpolate(
+        picture,
+        size=None if stretch else new,
+        scale_factor=stretch,
+        mode=how.mode,
+        antialias=how.antialias,
+        align_corners=how.align_corners,
+    )
     return torch.cat([still, picture[0].flatten(1).mT.to(positions.dtype)])

@@ -2,21 +2,33 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
 
 from sensorium.checkpoints.format import Config
 from sensorium.checkpoints.load import Loaded, load_model, save_model
 from sensorium.data.errors import SensoriumError
 from sensorium.data.tokenizer import ClipTokenizer
 from sensorium.models.clip import CLIP
-from sensorium.models.vit import ViT
+from sensorium.models.dinotxt import DINOtxt
 from sensorium.nn.packed import pack
 from sensorium.tasks.embedding import Embedder, Precision, choose
 
 VOCABULARY = 49408  # CLIP's byte pairs with the two ends
+
+
+@runtime_checkable
+class Trunk(Protocol):
+    """A model that reads pictures alone: it stands for one by a vector of `dim` numbers."""
+
+    dim: int
+
+    def represent(self, image: Float[Tensor, "b 3 h w"], /) -> Float[Tensor, "b dim"]:
+        """Embed a batch, not normalised."""
+        ...
 
 
 def load(
@@ -42,11 +54,11 @@ def load(
     if place.type == "cpu" and digits == "fp32":
         pack(loaded.model)
     model = loaded.model
-    if isinstance(model, CLIP):
+    if isinstance(model, CLIP | DINOtxt):
         image, text = model.vision, ClipText(model, _tokenizer(loaded), place)
         dim, scale = model.config.embed, float(model.log_scale.exp())
-    elif isinstance(model, ViT):
-        image, text, dim, scale = model.represent, None, model.config.width, 1.0
+    elif isinstance(model, Trunk):
+        image, text, dim, scale = model.represent, None, model.dim, 1.0
     else:
         raise SensoriumError(f"{source} is {loaded.found}: it does not embed pictures")
     assert loaded.preprocess is not None
@@ -64,24 +76,24 @@ def load(
     )
 
 
-def save(model: Embedder | ViT | CLIP, folder: str | Path, *, naming: str) -> Path:
+def save(model: Embedder | nn.Module, folder: str | Path, *, naming: str) -> Path:
     """Write what `load` returned, or a bare model, under another library's names; returns the weight file.
 
-    `naming` is one of the family's: transformers, openai, open_clip, open_clip_custom_text, timm, google. The
-    preprocessing is written too where the naming has a file for it. Raises CheckpointError where the naming cannot
-    hold the model, SensoriumError for `pocket`, which is no other library's.
+    `naming` is one of the family's: transformers, official, openai, open_clip, open_clip_custom_text, timm, google.
+    The preprocessing is written too where the naming has a file for it. Raises CheckpointError where the naming
+    cannot hold the model, SensoriumError for `pocket`, which is no other library's.
     """
-    bare, steps = (model.model, model.preprocess) if isinstance(model, Embedder) else (model, None)
-    if not isinstance(bare, ViT | CLIP):
-        name = model.name if isinstance(model, Embedder) else type(model).__name__
-        raise SensoriumError(f"{name} has no other library's names to be saved under; ViT and CLIP have")
-    return save_model(bare, folder, naming=naming, steps=steps)
+    if not isinstance(model, Embedder):
+        return save_model(model, folder, naming=naming)
+    if model.model is None or model.name == "pocket":
+        raise SensoriumError(f"{model.name} has no other library's names to be saved under")
+    return save_model(model.model, folder, naming=naming, steps=model.preprocess)
 
 
 def _tokenizer(loaded: Loaded) -> ClipTokenizer:
     """The vocabulary beside the weights where it is another one than CLIP's."""
     model = loaded.model
-    standard = isinstance(model, CLIP) and model.config.text.words == VOCABULARY
+    standard = isinstance(model, CLIP | DINOtxt) and model.config.text.words == VOCABULARY
     return ClipTokenizer() if standard else ClipTokenizer.from_file(loaded.folder)
 
 
@@ -109,9 +121,9 @@ def _pocket(device: torch.device) -> Embedder:
 
 
 class ClipText:
-    """Sentences through CLIP's tokeniser and text tower; long ones are cut at the tower's context."""
+    """Sentences through CLIP's tokeniser and a text tower made for it; long ones are cut at the tower's context."""
 
-    def __init__(self, model: CLIP, tokenizer: ClipTokenizer, device: torch.device) -> None:
+    def __init__(self, model: CLIP | DINOtxt, tokenizer: ClipTokenizer, device: torch.device) -> None:
         self.tower, self.tokenizer, self.device = model.text, tokenizer, device
         self.context = model.config.text.context
 

@@ -1,0 +1,135 @@
+"""dino.txt: DINOv2 Meets Text (Jose et al. 2024), https://arxiv.org/abs/2412.16334, as DINOv3 trains it (section 6.3).
+
+A trunk that never read a word is left as it is; two blocks on top of it and a text tower learn to meet. Because a
+picture stands there as [class token; mean of its patches], the patches alone can be compared with words, too.
+"""
+
+from dataclasses import dataclass
+from math import log
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from sensorium.models.dinov3 import PRESETS as TRUNKS
+from sensorium.models.dinov3 import DINOv3, DINOv3Config
+from sensorium.nn.attention import Attention, Tokens, causal
+from sensorium.nn.features import Features, apart
+from sensorium.nn.transformer import MLP, PreNorm, SwiGLU, Transformer
+
+
+@dataclass(frozen=True, kw_only=True)
+class TextTower:
+    """Sizes of the text transformer; a text ends at the largest id of its row, as in CLIP."""
+
+    context: int = 77
+    words: int = 49408
+    width: int = 1280
+    depth: int = 24
+    heads: int = 20
+    hidden: int = 5120
+    eps: float = 1e-5
+
+
+@dataclass(frozen=True, kw_only=True)
+class DINOtxtConfig:
+    """The trunk, `blocks` more on top of it whose SwiGLU is `hidden` wide, and the text tower."""
+
+    trunk: DINOv3Config = TRUNKS["dinov3-vit-l-16"]
+    blocks: int = 2
+    hidden: int = 2752
+    layer_scale: float = 1e-5
+    eps: float = 1e-5
+    text: TextTower = TextTower()
+
+    @property
+    def embed(self) -> int:
+        """The width of the common space: class token and mean patch side by side."""
+        return 2 * self.trunk.width
+
+
+PRESETS = {"dinov3-vit-l-16-dinotxt": DINOtxtConfig()}
+
+
+class Vision(nn.Module):
+    """The trunk and the blocks that turn its features towards words; these blocks turn nothing by its place."""
+
+    def __init__(self, c: DINOtxtConfig) -> None:
+        super().__init__()
+        width, heads = c.trunk.width, c.trunk.heads
+        self.trunk = DINOv3(c.trunk)
+        self.blocks = Transformer(
+            PreNorm(
+                Attention(width, heads, bias=False, out_bias=True),
+                SwiGLU(width, c.hidden),
+                width,
+                eps=c.eps,
+                layer_scale=c.layer_scale,
+            )
+            for _ in range(c.blocks)
+        )
+        self.norm = nn.LayerNorm(width, c.eps)
+
+    def features(self, image: Float[Tensor, "b 3 h w"]) -> Features:
+        """The class token and patches that can be compared with the two halves of a text's vector."""
+        cls, registers, patches = self.trunk(image)
+        tokens = torch.cat([cls[:, None], registers, patches], dim=1)
+        return apart(self.norm(self.blocks(tokens)), registers.shape[1])
+
+    def represent(self, image: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b embed"]:
+        """[class token; mean patch]: the vector of a picture in the common space."""
+        features = self.features(image)
+        return torch.cat([features.cls, features.patches.mean(1)], dim=-1)
+
+    def forward(self, image: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b embed"]:
+        """Pictures into the common space, not normalised."""
+        return self.represent(image)
+
+
+class Text(nn.Module):
+    """A GPT whose state at the end of the text stands for the text."""
+
+    def __init__(self, c: TextTower, embed: int) -> None:
+        super().__init__()
+        self.words = nn.Embedding(c.words, c.width)
+        self.positions = nn.Parameter(torch.empty(c.context, c.width))
+        nn.init.normal_(self.positions, std=0.01)
+        self.blocks = Transformer(
+            PreNorm(Attention(c.width, c.heads, bias=False, out_bias=True), MLP(c.width, c.hidden), c.width, eps=c.eps)
+            for _ in range(c.depth)
+        )
+        self.norm = nn.LayerNorm(c.width, c.eps)
+        self.project = nn.Linear(c.width, embed, bias=False)
+
+    def tokens(self, ids: Int[Tensor, "b n"]) -> Tokens:
+        """Every token after the final norm; raises ValueError where the text is longer than the context."""
+        n = ids.shape[1]
+        if n > len(self.positions):
+            raise ValueError(f"text of {n} tokens: this tower reads {len(self.positions)}; truncate when tokenising")
+        return self.norm(self.blocks(self.words(ids) + self.positions[:n], mask=causal(n, ids.device)))
+
+    def forward(self, ids: Int[Tensor, "b n"]) -> Float[Tensor, "b embed"]:
+        """Texts into the common space, not normalised."""
+        ends = ids.argmax(-1)
+        if not torch.compiler.is_compiling():
+            ids = ids[:, : int(ends.max()) + 1]  # exact: no token looks at what comes after it
+        x = self.tokens(ids)
+        return self.project(x[torch.arange(len(x), device=x.device), ends])
+
+
+class DINOtxt(nn.Module):
+    """Two towers, one space; the loss is CLIP's (`sensorium.objectives.contrastive`)."""
+
+    def __init__(self, config: DINOtxtConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.vision = Vision(config)
+        self.text = Text(config.text, config.embed)
+        self.log_scale = nn.Parameter(torch.tensor(log(1 / 0.07)))
+
+    def forward(
+        self, image: Float[Tensor, "b 3 h w"], text: Int[Tensor, "t n"]
+    ) -> tuple[Float[Tensor, "b embed"], Float[Tensor, "t embed"]]:
+        """Pictures and texts on the unit sphere; exp(log_scale) times their cosines are the logits."""
+        return F.normalize(self.vision(image), dim=-1), F.normalize(self.text(text), dim=-1)
