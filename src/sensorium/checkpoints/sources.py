@@ -33,6 +33,11 @@ def _timm(hub: str) -> Source:
     return Source(hub=f"timm/{hub}.augreg_in21k_ft_in1k", licence="Apache-2.0", trained_on=FINE_TUNED)
 
 
+def _visualbert(task: str, trained_on: str) -> Source:
+    # The model cards state Apache-2.0; the authors' own repository, with the same files, is MIT.
+    return Source(hub=f"uclanlp/visualbert-{task}", licence="Apache-2.0", trained_on=trained_on)
+
+
 FINE_TUNED = "ImageNet-21k, then 1k"
 
 SOURCES: dict[str, Source] = {
@@ -73,4 +78,13 @@ SOURCES: dict[str, Source] = {
     "vit-l-16-in21k": _google("vit-large-patch16-224-in21k", "ImageNet-21k"),
     "vit-l-32-in21k": _google("vit-large-patch32-224-in21k", "ImageNet-21k"),
     "vit-h-14-in21k": _google("vit-huge-patch14-224-in21k", "ImageNet-21k"),
+    "visualbert-vqa-coco-pre": _visualbert("vqa-coco-pre", "COCO captions"),
+    "visualbert-nlvr2-coco-pre": _visualbert("nlvr2-coco-pre", "COCO captions"),
+    "visualbert-vcr-coco-pre": _visualbert("vcr-coco-pre", "COCO captions"),
+    "visualbert-vqa-pre": _visualbert("vqa-pre", "COCO captions, then VQA 2.0 with covered words"),
+    "visualbert-nlvr2-pre": _visualbert("nlvr2-pre", "COCO captions, then NLVR2 with covered words"),
+    "visualbert-vcr-pre": _visualbert("vcr-pre", "COCO captions, then VCR with covered words"),
+    "visualbert-vqa": _visualbert("vqa", "COCO captions, then VQA 2.0"),
+    "visualbert-nlvr2": _visualbert("nlvr2", "COCO captions, then NLVR2"),
+    "visualbert-vcr": _visualbert("vcr", "COCO captions, then VCR"),
 }

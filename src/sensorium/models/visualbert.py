@@ -57,23 +57,19 @@ Regions = Float[Tensor, "b m features"]
 Both = Float[Tensor, "b n+m width"]
 
 
-class Placed(TypedDict, total=False):
-    """Where words and regions belong: 0 everywhere, as in the authors' code, where nothing is said.
+class Given(TypedDict, total=False):
+    """What comes with words and regions.
 
-    `segments` tell sentence A from B, `region_segments` one picture from another. `alignment` are the places of the
-    words that name a region (VCR), -1 pads.
+    Masks are False on padding; without one, all is there. `segments` tell sentence A from B, `region_segments` one
+    picture from another: 0 where not given, as in the authors' code. `alignment` are the places of the words that
+    name a region (VCR), -1 pads.
     """
-
-    segments: Int[Tensor, "b n"] | None
-    region_segments: Int[Tensor, "b m"] | None
-    alignment: Int[Tensor, "b m k"] | None
-
-
-class Given(Placed, total=False):
-    """What comes with words and regions. Masks are False on padding; without one, all is there."""
 
     mask: Bool[Tensor, "b n"] | None
     region_mask: Bool[Tensor, "b m"] | None
+    segments: Int[Tensor, "b n"] | None
+    region_segments: Int[Tensor, "b m"] | None
+    alignment: Int[Tensor, "b m k"] | None
 
 
 Head = TypeVar("Head", bound=nn.Module)
@@ -103,12 +99,11 @@ class Embedding(nn.Module):
         self,
         ids: Words,
         regions: Regions,
-        *,
         segments: Int[Tensor, "b n"] | None = None,
         region_segments: Int[Tensor, "b m"] | None = None,
         alignment: Int[Tensor, "b m k"] | None = None,
     ) -> Both:
-        """[words, regions], normed together; see `Placed`."""
+        """[words, regions], normed together; see `Given`."""
         segment = self.region_segment.weight[:1] if region_segments is None else self.region_segment(region_segments)
         x = self.project(regions) + (self.region_position.weight[0] + segment)
         if alignment is not None:
@@ -176,10 +171,12 @@ class VisualBERT(nn.Module):
         *,
         mask: Bool[Tensor, "b n"] | None = None,
         region_mask: Bool[Tensor, "b m"] | None = None,
-        **placed: Unpack[Placed],
+        segments: Int[Tensor, "b n"] | None = None,
+        region_segments: Int[Tensor, "b m"] | None = None,
+        alignment: Int[Tensor, "b m k"] | None = None,
     ) -> tuple[Both, Bool[Tensor, "b 1 1 n+m"] | None]:
         """[words, regions], and which of them may be looked at (None: all)."""
-        x = self.embedding(ids, regions, **placed)
+        x = self.embedding(ids, regions, segments, region_segments, alignment)
         if mask is None and region_mask is None:
             return x, None
         mask = ids.new_ones(ids.shape, dtype=torch.bool) if mask is None else mask
