@@ -19,8 +19,12 @@ with torch.no_grad():
     for early in (True, False):
         model = VisualBERT(VisualBERTConfig(**sizes, early_fusion=early)).eval()
         compiled = torch.compile(model, fullgraph=True, backend="eager")
-        for extra in ({}, more, {**more, "at": torch.tensor([[0, 2], [1, 7]])}):
-            torch.testing.assert_close(compiled(ids, regions, **extra), model(ids, regions, **extra))
+        for extra in ({}, more, {**more, "at": torch.tensor([[0, 2], [1, 6]])}):
+            ours, theirs = model(ids, regions, **extra), compiled(ids, regions, **extra)
+            if extra and "at" not in extra:  # what comes back on padding means nothing
+                seen = torch.cat([more["mask"], more["region_mask"]], dim=1)
+                ours, theirs = ours[seen], theirs[seen]
+            torch.testing.assert_close(theirs, ours, atol=1e-5, rtol=1e-5)
 print("the same")
 """
 

@@ -16,6 +16,7 @@ from sensorium.nn import initial
 from sensorium.nn.attention import Attention, Tokens
 from sensorium.nn.embeddings import BertEmbedding
 from sensorium.nn.heads import Pooler, WordHead
+from sensorium.nn.ragged import without_padding
 from sensorium.nn.transformer import MLP, PostNorm, Transformer
 
 
@@ -113,9 +114,9 @@ class Embedding(nn.Module):
     def place(self, alignment: Int[Tensor, "b m k"]) -> Float[Tensor, "b m width"]:
         """The mean position of the words aligned to each region; zero for a region without any."""
         table, aligned = self.text.position.weight, alignment >= 0
-        share = aligned / aligned.sum(-1, keepdim=True).clamp(min=1)
+        share = (aligned / aligned.sum(-1, keepdim=True).clamp(min=1)).to(table.dtype)
         bags = alignment.clamp(min=0).flatten(0, 1)
-        means = F.embedding_bag(bags, table, mode="sum", per_sample_weights=share.to(table.dtype).flatten(0, 1))
+        means = F.embedding_bag(bags, table, mode="sum", per_sample_weights=share.flatten(0, 1))
         return means.unflatten(0, alignment.shape[:2])
 
 
@@ -124,8 +125,7 @@ class Grounding(nn.Module):
 
     def __init__(self, width: int, head: int) -> None:
         super().__init__()
-        self.query, self.key = nn.Linear(width, head), nn.Linear(width, head)
-        self.value = nn.Linear(width, head)  # published and never used
+        self.query, self.key, self.value = (nn.Linear(width, head) for _ in range(3))  # value is published unused
 
     def forward(
         self,
@@ -136,9 +136,8 @@ class Grounding(nn.Module):
         """A score of every region for every phrase; the lowest number there is where `region_mask` is False."""
         q, k = self.query(phrases), self.key(regions)
         scores = q @ k.mT / k.shape[-1] ** 0.5
-        if region_mask is None:
-            return scores
-        return scores.masked_fill(~region_mask[:, None], torch.finfo(scores.dtype).min)
+        lowest = torch.finfo(scores.dtype).min
+        return scores if region_mask is None else scores.masked_fill(~region_mask[:, None], lowest)
 
 
 class VisualBERT(nn.Module):
@@ -156,9 +155,9 @@ class VisualBERT(nn.Module):
         self.classifier = nn.Linear(c.width, c.labels) if c.labels else None
         self.grounding = Grounding(c.width, c.width // c.heads) if c.phrases else None
         self.apply(initial.bert)
-        regions, words = self.embedding, self.embedding.text  # regions begin as words (the authors' initialisation)
-        regions.region_position.weight.data.copy_(words.position.weight.data)
-        regions.region_segment.weight.data.copy_(words.segment.weight.data)
+        region, word = self.embedding, self.embedding.text  # regions begin as words do (the authors' code)
+        region.region_position.weight.data.copy_(word.position.weight.data)
+        region.region_segment.weight.data.copy_(word.segment.weight.data)
 
     def _block(self) -> PostNorm:
         c = self.config
@@ -174,39 +173,43 @@ class VisualBERT(nn.Module):
         segments: Int[Tensor, "b n"] | None = None,
         region_segments: Int[Tensor, "b m"] | None = None,
         alignment: Int[Tensor, "b m k"] | None = None,
-    ) -> tuple[Both, Bool[Tensor, "b 1 1 n+m"] | None]:
+    ) -> tuple[Both, Bool[Tensor, "b n+m"] | None]:
         """[words, regions], and which of them may be looked at (None: all)."""
         x = self.embedding(ids, regions, segments, region_segments, alignment)
         if mask is None and region_mask is None:
             return x, None
         mask = ids.new_ones(ids.shape, dtype=torch.bool) if mask is None else mask
         region_mask = ids.new_ones(regions.shape[:2], dtype=torch.bool) if region_mask is None else region_mask
-        return x, torch.cat([mask, region_mask], dim=1)[:, None, None]
+        return x, torch.cat([mask, region_mask], dim=1)
 
     def forward(
         self, ids: Words, regions: Regions, *, at: Int[Tensor, "b k"] | None = None, **given: Unpack[Given]
     ) -> Float[Tensor, "b out width"]:
-        """Every output token, words before regions; or only those `at` some places, which costs less."""
+        """Every output token, words before regions; or only those `at` some places, which costs less.
+
+        Padding is not computed: what comes back there means nothing.
+        """
         x, seen = self.embed(ids, regions, **given)
-        layers = list(self.blocks)
-        if self.fusion is not None:
-            x, layers = self._words_alone(x, seen, ids.shape[1])[-1], [self.fusion]
-        for layer in layers[:-1]:
-            x = layer(x, mask=seen)
-        return layers[-1](x if at is None else _take(x, at), context=x, mask=seen)
+        *first, last = self.blocks
+        if self.fusion is None:
+            x = without_padding(first, x, seen)
+        else:
+            n, last = ids.shape[1], self.fusion
+            words = without_padding(self.blocks, x[:, :n], None if seen is None else seen[:, :n])
+            x = torch.cat([words, x[:, n:]], dim=1)
+        mask = None if seen is None else seen[:, None, None]
+        return last(x if at is None else _take(x, at), context=x, mask=mask)
 
     def states(self, ids: Words, regions: Regions, **given: Unpack[Given]) -> list[Both]:
         """The embedded sequence and the tokens after every layer."""
         x, seen = self.embed(ids, regions, **given)
+        mask = None if seen is None else seen[:, None, None]
         if self.fusion is None:
-            return self.blocks.trace(x, mask=seen)
-        states = self._words_alone(x, seen, ids.shape[1])
-        return [*states, self.fusion(states[-1], mask=seen)]
-
-    def _words_alone(self, x: Tokens, seen: Tensor | None, n: int) -> list[Tokens]:
-        """Without early fusion: BERT reads the n words, and the regions stay beside them as they are."""
-        words = self.blocks.trace(x[:, :n], mask=None if seen is None else seen[..., :n])
-        return [torch.cat([state, x[:, n:]], dim=1) for state in words]
+            return self.blocks.trace(x, mask=mask)
+        n = ids.shape[1]
+        words = self.blocks.trace(x[:, :n], mask=None if mask is None else mask[..., :n])
+        states = [torch.cat([state, x[:, n:]], dim=1) for state in words]  # BERT reads the words alone
+        return [*states, self.fusion(states[-1], mask=mask)]
 
     def represent(self, ids: Words, regions: Regions, **given: Unpack[Given]) -> Float[Tensor, "b width"]:
         """tanh(W·h) of [CLS]: words and picture in one vector."""
@@ -243,6 +246,5 @@ class VisualBERT(nn.Module):
     ) -> Float[Tensor, "b p m"]:
         """Flickr30K (section 4.4): a score of every region for the word at each of `phrases` (-1 pads, and reads 0)."""
         x = self(ids, regions, **given)
-        spoken = _take(x, phrases.clamp(min=0))
-        head = _present(self.grounding, "a head for phrases")
-        return head(spoken, x[:, ids.shape[1] :], given.get("region_mask"))
+        spoken, seen = _take(x, phrases.clamp(min=0)), x[:, ids.shape[1] :]
+        return _present(self.grounding, "a head for phrases")(spoken, seen, given.get("region_mask"))
