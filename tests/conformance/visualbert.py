@@ -104,7 +104,8 @@ def trunk(check: Checked, model: VisualBERT) -> tuple[Tensor, Tensor, dict[str, 
         check(f"layer{layer}", states[layer + 1][:, :seen])
     if not model.config.early_fusion:
         check("additional_layer", states[-1])
-    seen = torch.cat([flat["mask"], flat["region_mask"]], dim=1)
+    _, hidden = model.embed(words, features, **flat)
+    seen = torch.ones(states[-1].shape[:2], dtype=torch.bool) if hidden is None else hidden
     torch.testing.assert_close(model(words, features, **flat)[seen], states[-1][seen], **case.tolerance)
     check("pooled", model.represent(words, features, **flat))
     return ids, regions, given(case, OFFICIAL)
@@ -204,12 +205,14 @@ def visualbert_flickr(case: Case) -> None:
         ids, regions, more = trunk(check, model)
         places, target = case.inputs["flickr_position"], case.inputs["label"]
         scores = model.ground(ids, regions, places, **more)
-        # the authors add -10000 to the scores of padding
-        without = model.ground(ids, regions, places, **{**more, "region_mask": None})
+        tokens, n = model.states(ids, regions, **more)[-1], ids.shape[1]
+        spoken = tokens.gather(1, places.clamp(min=0)[..., None].expand(-1, -1, tokens.shape[2]))
+        assert model.grounding is not None
         padding = ~more["region_mask"][:, None].expand_as(scores)
+        raw = model.grounding(spoken, tokens[:, n:])
+        check("attention_scores", raw - 10000 * padding)  # how the authors hide padding
+        torch.testing.assert_close(scores[~padding], raw[~padding], **case.tolerance)
         assert (scores[padding] == torch.finfo(scores.dtype).min).all()
-        check("attention_scores", torch.where(padding, scores.new_tensor(-10000.0), scores))
-        assert without.isfinite().all()
         loss = soft_targets(scores, target)
         check("loss", loss)
         grounded = recall_at_1(scores, target, places)
