@@ -16,7 +16,7 @@ from sensorium.objectives.answering import choice, soft_targets
 from sensorium.objectives.masked import masked_words
 from sensorium.objectives.matching import sentence_image
 from sensorium.tasks.answering import soft_accuracy, whole_answers
-from sensorium.tasks.grounding import recall_at_1
+from sensorium.tasks.grounding import recall
 from tests.conformance.steps import Preset, close, load
 from tests.conformance.weights import Case
 
@@ -215,7 +215,7 @@ def visualbert_flickr(case: Case) -> None:
         assert (scores[padding] == torch.finfo(scores.dtype).min).all()
         loss = soft_targets(scores, target)
         check("loss", loss)
-        grounded = recall_at_1(scores, target, places)
+        grounded = recall(scores, target, places)
         check("accuracy", grounded.recall)
         check("upperbound_accuracy", grounded.bound)
         check("entity_num", grounded.phrases)
