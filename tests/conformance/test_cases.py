@@ -10,6 +10,7 @@ import torch
 from sensorium.checkpoints.files import Checkpoint
 from sensorium.checkpoints.formats import build
 from tests.conformance import clip, dinov2, dinov3, vit
+from tests.conformance import clip, visualbert, vit
 from tests.conformance.weights import digest, list_cases, load_case
 
 FOLDER = os.environ.get("CONFORMANCE_CASES")
@@ -17,6 +18,7 @@ FAMILIES = (
     clip,
     dinov2,
     dinov3,
+    visualbert,
     vit,
 )
 KINDS = {kind: check for family in FAMILIES for kind, check in family.KINDS.items()}

@@ -28,7 +28,7 @@ WEIGHT_FILES = (
     "open_clip_pytorch_model.bin",
 )
 CONFIG_FILES = ("config.json", "open_clip_config.json", "preprocessor_config.json")
-SUFFIXES = (".safetensors", ".npz", ".pt", ".pth", ".bin")
+SUFFIXES = (".safetensors", ".npz", ".pt", ".pth", ".th", ".bin")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from sensorium.checkpoints import clip, convnext, dinotxt, dinov2, dinov3, vit
+from sensorium.checkpoints import clip, visualbert, vit
 from sensorium.checkpoints.files import Checkpoint
 from sensorium.checkpoints.format import Config, Family, Format
 from sensorium.checkpoints.rename import CheckpointError, State, check, to_ours, to_theirs
@@ -22,6 +23,7 @@ FAMILIES: dict[str, Family] = {
         *convnext.FAMILIES,
         *dinov2.FAMILIES,
         *vit.FAMILIES,
+        *visualbert.FAMILIES,
     )
 }
 FORMATS = tuple(known for family in FAMILIES.values() for known in family.formats)
@@ -30,7 +32,7 @@ PRESETS: dict[str, Config] = {name: config for family in FAMILIES.values() for n
 # What config.json states and the shapes show too: where they differ, layers are missing or the file is another model's.
 STATED_SIZES = frozenset(
     {"hidden_size", "num_hidden_layers", "intermediate_size", "image_size", "patch_size", "num_channels"}
-    | {"vocab_size", "max_position_embeddings", "num_features", "embed_dim", "depth"}
+    | {"vocab_size", "max_position_embeddings", "num_features", "embed_dim", "depth", "visual_embedding_dim"}
 )
 
 

@@ -44,6 +44,9 @@ def _dinov3(name: str, pool: str = "lvd1689m") -> Source:
     # The hub asks to accept the licence before the first download.
     trained_on = {"lvd1689m": "LVD-1689M, no labels", "sat493m": "SAT-493M, no labels"}[pool]
     return Source(hub=f"facebook/dinov3-{name}-pretrain-{pool}", licence="DINOv3 License", trained_on=trained_on)
+def _visualbert(task: str, trained_on: str) -> Source:
+    # The model cards state Apache-2.0; the authors' own repository, with the same files, is MIT.
+    return Source(hub=f"uclanlp/visualbert-{task}", licence="Apache-2.0", trained_on=trained_on)
 
 
 FINE_TUNED = "ImageNet-21k, then 1k"
@@ -106,4 +109,13 @@ SOURCES: dict[str, Source] = {
     "dinov3-convnext-small": _dinov3("convnext-small"),
     "dinov3-convnext-base": _dinov3("convnext-base"),
     "dinov3-convnext-large": _dinov3("convnext-large"),
+    "visualbert-vqa-coco-pre": _visualbert("vqa-coco-pre", "COCO captions"),
+    "visualbert-nlvr2-coco-pre": _visualbert("nlvr2-coco-pre", "COCO captions"),
+    "visualbert-vcr-coco-pre": _visualbert("vcr-coco-pre", "COCO captions"),
+    "visualbert-vqa-pre": _visualbert("vqa-pre", "COCO captions, then VQA 2.0 with covered words"),
+    "visualbert-nlvr2-pre": _visualbert("nlvr2-pre", "COCO captions, then NLVR2 with covered words"),
+    "visualbert-vcr-pre": _visualbert("vcr-pre", "COCO captions, then VCR with covered words"),
+    "visualbert-vqa": _visualbert("vqa", "COCO captions, then VQA 2.0"),
+    "visualbert-nlvr2": _visualbert("nlvr2", "COCO captions, then NLVR2"),
+    "visualbert-vcr": _visualbert("vcr", "COCO captions, then VCR"),
 }
