@@ -44,6 +44,8 @@ def _dinov3(name: str, pool: str = "lvd1689m") -> Source:
     # The hub asks to accept the licence before the first download.
     trained_on = {"lvd1689m": "LVD-1689M, no labels", "sat493m": "SAT-493M, no labels"}[pool]
     return Source(hub=f"facebook/dinov3-{name}-pretrain-{pool}", licence="DINOv3 License", trained_on=trained_on)
+
+
 def _visualbert(task: str, trained_on: str) -> Source:
     # The model cards state Apache-2.0; the authors' own repository, with the same files, is MIT.
     return Source(hub=f"uclanlp/visualbert-{task}", licence="Apache-2.0", trained_on=trained_on)

@@ -3,9 +3,10 @@
 from collections.abc import Mapping
 from typing import Any
 
+import torch
 from torch import Tensor
 
-from sensorium.checkpoints.format import Family, Format
+from sensorium.checkpoints.format import Axis, Family, Format, Trunk
 from sensorium.checkpoints.rename import CheckpointError, Row, depth, linear, under
 from sensorium.models.visualbert import PRESETS, VisualBERT, VisualBERTConfig
 
@@ -192,6 +193,25 @@ FORMATS = (
         tied=transformers_tied,
     ),
 )
+
+
+def trunks(model: VisualBERT) -> list[Trunk]:
+    """Words and regions to tokens."""
+    c = model.config
+    return [
+        Trunk(
+            name="reader",
+            module=model,
+            inputs={"ids": torch.randint(0, c.words, (2, 7)), "regions": torch.randn(2, 5, c.features)},
+            varies={
+                "ids": {0: Axis("batch"), 1: Axis("words", 1, 2, c.positions)},
+                "regions": {0: Axis("batch"), 1: Axis("regions", 1, 2)},
+            },
+            outputs=("tokens",),
+        )
+    ]
+
+
 FAMILIES = (
     Family(
         name="visualbert",
@@ -201,5 +221,6 @@ FAMILIES = (
         config=VisualBERTConfig,
         presets=PRESETS,
         formats=FORMATS,
+        trunks=trunks,
     ),
 )

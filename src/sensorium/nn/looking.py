@@ -8,16 +8,17 @@ from collections.abc import Generator
 from contextlib import contextmanager
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from sensorium.nn.attention import Attention, Kernel, Mask
+from sensorium.nn.attention import Attention, Kernel
 
 Weights = Float[Tensor, "b h n m"]
+Scores = Bool[Tensor, "#b #h #n m"] | Float[Tensor, "#b #h #n m"]
 
 
 def weigh(
-    q: Float[Tensor, "b h n d"], k: Float[Tensor, "b h m d"], mask: Mask | None = None
+    q: Float[Tensor, "b h n d"], k: Float[Tensor, "b h m d"], mask: Scores | None = None
 ) -> Float[Tensor, "b h n m"]:
     """softmax(q·k/√d + mask): how much every query looks at every key (Vaswani et al. 2017, equation 1)."""
     scores = q @ k.mT * q.shape[-1] ** -0.5
@@ -30,7 +31,7 @@ def eager(
     q: Float[Tensor, "b h n d"],
     k: Float[Tensor, "b h m d"],
     v: Float[Tensor, "b h m e"],
-    attn_mask: Mask | None = None,
+    attn_mask: Scores | None = None,
 ) -> Float[Tensor, "b h n e"]:
     """A kernel that forms the weights in full, as the equation has it."""
     return weigh(q, k, attn_mask) @ v
