@@ -3,7 +3,6 @@ filled up at random to an exact count (DINOv3, Siméoni et al. 2025)."""
 
 import math
 import random
-from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -75,7 +74,7 @@ def batch_masks(
     crops: int,
     grid: tuple[int, int],
     *,
-    ratio: Sequence[float] = (0.1, 0.5),
+    ratio: tuple[float, float] = (0.1, 0.5),
     probability: float = 0.5,
     largest: float,
     draws: random.Random,

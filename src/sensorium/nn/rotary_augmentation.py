@@ -17,7 +17,7 @@ def augmented_coordinates(
     jitter: float | None = None,
     rescale: float | None = None,
 ) -> Float[Tensor, "n 2"]:
-    """(y, x) shifted by up to `shift`, scaled an axis by a factor in [1/jitter, jitter], and both in [1/rescale, rescale].
+    """(y, x) shifted by up to `shift`, scaled by up to `jitter` or its inverse an axis, by `rescale` for both.
 
     `draws` gives numbers of [0, 1): two for the shift, two for the jitter, one for the rescaling, in this order, and
     none for what is None. The reference draws again in every block and for each group of crops.

@@ -26,6 +26,9 @@ class Weight(NamedTuple):
     gram: float = 0.0
 
 
+PRETRAINING = Weight()
+
+
 def total(
     dino_global: Scalar,
     dino_local: Scalar,
@@ -34,7 +37,7 @@ def total(
     gram: Scalar | None = None,
     *,
     local_crops: int,
-    weight: Weight = Weight(),
+    weight: Weight = PRETRAINING,
     ignore_diagonal: bool = True,
 ) -> Scalar:
     """The sum above. `koleo` holds one value for each global crop; they add up, as the reference's do.

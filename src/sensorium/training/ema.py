@@ -16,9 +16,8 @@ def follow(teacher: Iterable[Tensor], student: Iterable[Tensor], momentum: float
     targets, sources = list(teacher), list(student)
     if [x.shape for x in targets] != [x.shape for x in sources]:
         raise ValueError("teacher and student are not of one shape")
-    if targets:
-        torch._foreach_mul_(targets, momentum)
-        torch._foreach_add_(targets, sources, alpha=1 - momentum)
+    for target, source in zip(targets, sources, strict=True):
+        target.mul_(momentum).add_(source, alpha=1 - momentum)
 
 
 def gram_update_due(iteration: int, *, first: int, every: int, at_most: int, done: int) -> bool:
