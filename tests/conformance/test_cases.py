@@ -10,10 +10,12 @@ import torch
 from sensorium.checkpoints.files import Checkpoint
 from sensorium.checkpoints.formats import build
 from tests.conformance import clip, dinov2, dinov3, visualbert, vit
+from tests.conformance import clip, dinov2, dinov3, dinov3_training, vit
 from tests.conformance.weights import digest, list_cases, load_case
 
 FOLDER = os.environ.get("CONFORMANCE_CASES")
 FAMILIES = (
+    dinov3_training,
     clip,
     dinov2,
     dinov3,
