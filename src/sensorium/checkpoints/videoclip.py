@@ -25,7 +25,11 @@ BERT = [
         "encoder.layer.*.",
         "blocks.*.",
         [
-            *(row for part in ("query", "key", "value") for row in linear(f"attention.self.{part}", f"attention.{part}")),
+            *(
+                row
+                for part in ("query", "key", "value")
+                for row in linear(f"attention.self.{part}", f"attention.{part}")
+            ),
             *linear("attention.output.dense", "attention.out"),
             *linear("attention.output.LayerNorm", "norm1"),
             *linear("intermediate.dense", "mlp.up"),

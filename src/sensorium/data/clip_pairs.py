@@ -59,7 +59,7 @@ def sample_pair(
     """Sample captions first, then a second among them, then a clip that grows around it.
 
     `words` and `clip` are the shortest and longest text and clip, both included; a text may be longer by a part of
-    its last caption. `most` cuts the clip to what the model reads. Raises ValueError for a video without a second.
+    its last caption, and stops where its captions span 256 seconds. `most` cuts the clip to what the model reads. Raises ValueError for a video without a second.
     """
     if seconds < 1:
         raise ValueError(f"a video of {seconds} seconds")
@@ -71,10 +71,15 @@ def sample_pair(
     return Pair(centre, first, last, begin, end)
 
 
+LONGEST_TEXT = 256  # seconds
+
+
 def _grow_text(captions: Captions, centre: int, length: int, draws: Draws) -> tuple[int, int]:
     first, last, total = centre, centre + 1, captions.tokens[centre]
     count = len(captions.start)
-    while total < length and (first > 0 or last < count):
+    while (
+        total < length and (first > 0 or last < count) and captions.end[last - 1] - captions.start[first] < LONGEST_TEXT
+    ):
         right = draws.random() > 0.5
         draws.random()  # the reference may leave a caption out here, with a probability that it sets to 0
         if (right and last < count) or first == 0:
@@ -87,7 +92,7 @@ def _grow_text(captions: Captions, centre: int, length: int, draws: Draws) -> tu
 
 
 def _grow_clip(middle: int, length: int, seconds: int, draws: Draws) -> tuple[int, int]:
-    begin, end = middle, middle + 1
+    begin = end = middle
     while end - begin < length and (begin > 0 or end < seconds):
         if begin == 0 or (end < seconds and draws.random() > 0.5):
             end += 1

@@ -118,8 +118,15 @@ class Pool(nn.Module):
         return self.pool(F.pad(x, self.padding))
 
 
+def blocks_to_channels(video: Float[Tensor, "b c t h w"]) -> Clip:
+    """2×2×2 blocks of pixels as channels: the places in a block outside, the colours inside."""
+    b, c, t, h, w = video.shape
+    x = video.reshape(b, c, t // 2, 2, h // 2, 2, w // 2, 2)
+    return x.permute(0, 3, 5, 7, 1, 2, 4, 6).flatten(1, 4)
+
+
 class Stem(nn.Module):
-    """2×2×2 blocks of pixels become channels; then one convolution where Inception has a 7×7 with stride."""
+    """Blocks of pixels become channels; then one convolution where Inception has a 7×7 with stride."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -127,9 +134,7 @@ class Stem(nn.Module):
 
     def forward(self, video: Float[Tensor, "b 3 t h w"]) -> Clip:
         """Half the size in time and space. The padding is the reference's after it drops each axis's first slice."""
-        b, c, t, h, w = video.shape
-        x = video.reshape(b, c, t // 2, 2, h // 2, 2, w // 2, 2).permute(0, 3, 5, 7, 1, 2, 4, 6).flatten(1, 4)
-        return self.convolution(F.pad(x, (1, 2, 1, 2, 0, 1)))
+        return self.convolution(F.pad(blocks_to_channels(video), (1, 2, 1, 2, 0, 1)))
 
 
 class SentenceTower(nn.Module):
@@ -181,10 +186,10 @@ class S3D(nn.Module):
 
     def represent(self, video: Float[Tensor, "b 3 t h w"]) -> Float[Tensor, "b 1024"]:
         """The mean over time and space of the last map; raises ValueError for an odd length or side."""
-        x = video
-        for _, x in self._stages(video):
-            pass
-        return x.mean((2, 3, 4))
+        last = video
+        for _, stage in self._stages(video):
+            last = stage  # no map is kept longer than the next one needs it
+        return last.mean((2, 3, 4))
 
     def forward(self, video: Float[Tensor, "b 3 t h w"]) -> Float[Tensor, "b embed"]:
         """One vector a clip of RGB in [0, 1] (30 frames of 224×224 for a second); VideoCLIP's frame feature."""

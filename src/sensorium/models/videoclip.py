@@ -14,6 +14,8 @@ from sensorium.nn.attention import Tokens
 from sensorium.nn.frames import FrameMLP, embed_frames, mean_of_tokens, with_ends
 from sensorium.nn.heads import Pooler
 
+BERT_BASE = BertConfig()
+
 
 @dataclass(frozen=True, kw_only=True)
 class VideoCLIPConfig:
@@ -23,7 +25,7 @@ class VideoCLIPConfig:
     stand around a clip. A text may have up to the 61 tokens that the published model was trained with, and more.
     """
 
-    text: BertConfig = BertConfig()
+    text: BertConfig = BERT_BASE
     video_depth: int = 6
     features: int = 512
     frames: int = 32

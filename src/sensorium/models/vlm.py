@@ -17,6 +17,8 @@ from sensorium.nn.attention import Mask, Tokens
 from sensorium.nn.frames import FrameMLP, embed_frames, mean_of_tokens, with_ends
 from sensorium.nn.heads import Pooler
 
+BERT_BASE = BertConfig()
+
 
 @dataclass(frozen=True, kw_only=True)
 class VLMConfig:
@@ -27,7 +29,7 @@ class VLMConfig:
     the objective: masked frames and masked words apart, or masked tokens of either kind in one vocabulary (MTM).
     """
 
-    bert: BertConfig = BertConfig()
+    bert: BertConfig = BERT_BASE
     features: int = 512
     frames: int = 32
     isolated: int = 0

@@ -22,15 +22,19 @@ MOMENTS: tuple[Moment, ...] = (
 
 
 def rank_moments(
-    seconds: Float[Tensor, "t d"], mask: Bool[Tensor, "t"], text: Float[Tensor, "d"]
+    seconds: Float[Tensor, "t d"], mask: Bool[Tensor, "t"], text: Float[Tensor, "d"], *, padding: bool = False
 ) -> list[Moment]:
-    """The moments, best first: the mean of the seconds' vectors times the text's; those without a second drop out."""
-    score = seconds @ text * mask
+    """The moments, best first: the mean of the seconds' vectors times the text's; those without a second drop out.
+
+    `mask` is False on padding. With `padding` the mean is also over the padded seconds of a moment that has a real
+    one, as the reference takes it.
+    """
+    score = seconds @ text
     found: list[tuple[float, Moment]] = []
     for first, last in MOMENTS:
         span = slice(first * CHUNK, (last + 1) * CHUNK)
-        if count := int(mask[span].sum()):
-            found.append((float(score[span].sum() / count), (first, last)))
+        if mask[span].any():
+            found.append((float((score[span] if padding else score[span][mask[span]]).mean()), (first, last)))
     return [moment for _, moment in sorted(found, key=lambda pair: -pair[0])]
 
 
