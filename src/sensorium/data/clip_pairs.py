@@ -59,7 +59,8 @@ def sample_pair(
     """Sample captions first, then a second among them, then a clip that grows around it.
 
     `words` and `clip` are the shortest and longest text and clip, both included; a text may be longer by a part of
-    its last caption, and stops where its captions span 256 seconds. `most` cuts the clip to what the model reads. Raises ValueError for a video without a second.
+    its last caption, and stops where its captions span 256 seconds. `most` cuts the clip to what the model reads.
+    Raises ValueError for a video without a second.
     """
     if seconds < 1:
         raise ValueError(f"a video of {seconds} seconds")

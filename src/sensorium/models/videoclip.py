@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from sensorium.models.bert import Bert, BertConfig
 from sensorium.nn.attention import Tokens
-from sensorium.nn.frames import FrameMLP, embed_frames, mean_of_tokens, with_ends
+from sensorium.nn.frames import FrameMLP, check_ends, embed_frames, mean_of_tokens, with_ends
 from sensorium.nn.heads import Pooler
 
 BERT_BASE = BertConfig()
@@ -47,6 +47,7 @@ class VideoCLIP(nn.Module):
         c = self.config = config
         self.project = FrameMLP(c.features, c.text.width)
         self.video_bert, self.text_bert = Bert(replace(c.text, depth=c.video_depth)), Bert(c.text)
+        check_ends(self.video_bert.embedding, (c.cls, c.sep), c.frames)
         self.video_pooler, self.text_pooler = (Pooler(c.text.width, c.text.width) for _ in range(2))
 
     def embed(self, features: Float[Tensor, "b t features"]) -> Float[Tensor, "b t+2 width"]:

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from sensorium.models.bert import Bert, BertConfig
 from sensorium.nn.attention import Mask, Tokens
-from sensorium.nn.frames import FrameMLP, embed_frames, mean_of_tokens, with_ends
+from sensorium.nn.frames import FrameMLP, check_ends, embed_frames, mean_of_tokens, with_ends
 from sensorium.nn.heads import Pooler
 
 BERT_BASE = BertConfig()
@@ -76,6 +76,7 @@ class VLM(nn.Module):
             raise ValueError(f"{c.isolated} isolated layers of {c.bert.depth}")
         self.project = FrameMLP(c.features, width)
         self.bert, self.pooler = Bert(c.bert), Pooler(width, width)
+        check_ends(self.bert.embedding, (c.cls, c.sep), c.frames)
         self.head = None
         if c.head != "none":
             self.head = TokenHead(width, c.bert.words if c.head == "mfm-mlm" else 0, c.bert.eps)

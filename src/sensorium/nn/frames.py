@@ -41,6 +41,15 @@ def embed_frames(
     return embedding.norm(torch.cat([first, frames, last], dim=1) + positions + embedding.segment.weight[0])
 
 
+def check_ends(embedding: BertEmbedding, ends: tuple[int, int], limit: int) -> None:
+    """Raise ValueError where a BERT has no word or no position for what stands around a clip."""
+    words, positions = embedding.word.num_embeddings, embedding.position.num_embeddings
+    if max(ends) >= words:
+        raise ValueError(f"[CLS] and [SEP] are the words {ends} of {words}")
+    if limit + 2 > positions:
+        raise ValueError(f"{limit} frames, [CLS] and [SEP] need {limit + 2} positions, not {positions}")
+
+
 def with_ends(mask: Bool[Tensor, "b t"]) -> Bool[Tensor, "b t+2"]:
     """The mask of [CLS] frames [SEP]: the two words are always there."""
     return F.pad(mask, (1, 1), value=True)
