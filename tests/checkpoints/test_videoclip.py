@@ -1,5 +1,6 @@
 """The video models through files: there and back, refused in part, and warm from a BERT that transformers saved."""
 
+from argparse import Namespace
 from dataclasses import replace
 from pathlib import Path
 
@@ -47,7 +48,8 @@ def test_a_fairseq_checkpoint_wraps_its_weights(tmp_path: Path) -> None:
     state = load_file(save_model(tiny_video.build(config), tmp_path / "ours", naming="fairseq"))
     positions = {"mmmodel.text_encoder.embeddings.position_ids": torch.arange(48)[None]}
     wrapped = tmp_path / "checkpoint_best.pt"
-    torch.save({"model": state | positions, "extra_state": {"epoch": 25}}, wrapped)
+    beside = {"args": Namespace(arch="mmfusion"), "extra_state": {"epoch": 25}}
+    torch.save({"model": state | positions, **beside}, wrapped)
     model = load_model(wrapped).model
     assert isinstance(model, VideoCLIP)
     assert model.config == replace(config, text=replace(config.text, heads=1), frames=32, cls=101, sep=102)
