@@ -59,6 +59,7 @@ def test_rooms_import_only_what_stands_below(path: Path) -> None:
 def test_model_files_stand_alone_but_for_citations() -> None:
     """A paper's file imports shared parts, and another paper's file only where the paper builds on it."""
     cited = {"imagebind": {"clip"}, "dinotxt": {"dinov3"}}
+    cited = {"imagebind": {"clip"}, "videoclip": {"bert"}, "vlm": {"bert"}}
     papers = {path.stem for path in (SOURCE / "models").glob("*.py")} - {"__init__"}
     for path in (SOURCE / "models").glob("*.py"):
         used = {m.split(".")[2] for m in imports(path) if m.startswith("sensorium.models.")} & papers

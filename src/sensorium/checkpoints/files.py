@@ -5,6 +5,7 @@ import pickle
 import re
 import warnings
 import zipfile
+from argparse import Namespace
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -150,7 +151,8 @@ def _npz(file: Path) -> Mapping[str, object]:
 
 def _pickle(file: Path) -> Mapping[str, object]:
     try:
-        with warnings.catch_warnings():
+        # Training scripts put their arguments beside the weights: a Namespace only holds values, and runs nothing.
+        with warnings.catch_warnings(), torch.serialization.safe_globals([Namespace]):
             warnings.simplefilter("ignore")  # about pickles of another protocol, which then fail
             value = torch.load(file, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:

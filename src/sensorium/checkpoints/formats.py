@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from sensorium.checkpoints import clip, convnext, dinotxt, dinov2, dinov3, visualbert, vit
+from sensorium.checkpoints import clip, videoclip, vit
 from sensorium.checkpoints.files import Checkpoint
 from sensorium.checkpoints.format import Config, Family, Format
 from sensorium.checkpoints.rename import CheckpointError, State, check, to_ours, to_theirs
@@ -23,6 +24,7 @@ FAMILIES: dict[str, Family] = {
         *dinov2.FAMILIES,
         *vit.FAMILIES,
         *visualbert.FAMILIES,
+        *videoclip.FAMILIES,
     )
 }
 FORMATS = tuple(known for family in FAMILIES.values() for known in family.formats)

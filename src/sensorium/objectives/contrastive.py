@@ -16,6 +16,14 @@ def contrastive(a: Float[Tensor, "b d"], b: Float[Tensor, "b d"], scale: Float[T
     return (F.cross_entropy(logits, match) + F.cross_entropy(logits.mT, match)) / 2
 
 
+def one_way(query: Float[Tensor, "b d"], key: Float[Tensor, "b d"]) -> Float[Tensor, ""]:
+    """InfoNCE in one direction, on raw dot products: every query picks its own key from the batch.
+
+    VideoCLIP (section 3.2) sums text to video and video to text; VLM fine-tunes with one of them.
+    """
+    return F.cross_entropy(query @ key.mT, torch.arange(len(query), device=query.device))
+
+
 def sigmoid(
     a: Float[Tensor, "b d"], b: Float[Tensor, "b d"], scale: Float[Tensor, ""], bias: Float[Tensor, ""]
 ) -> Float[Tensor, ""]:
