@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
+from sensorium.models.vilbert_heads import RegionHead, TaskHeads
 from sensorium.nn.attention import Attention, Rotation, Tokens
 from sensorium.nn.embeddings import BertEmbedding
 from sensorium.nn.heads import WordHead
@@ -134,48 +135,6 @@ class Gate(nn.Module):
         return lambda t: t * gate
 
 
-class RegionHead(nn.Module):
-    """What stood at a masked region: the word head's layers, with a matrix of their own."""
-
-    def __init__(self, width: int, targets: int, eps: float) -> None:
-        super().__init__()
-        self.dense, self.norm = nn.Linear(width, width), nn.LayerNorm(width, eps)
-        self.project = nn.Linear(width, targets)
-
-    def forward(self, x: Tokens) -> Float[Tensor, "b n targets"]:
-        """Logits of the detector's classes, or features."""
-        return self.project(self.norm(F.gelu(self.dense(x))))
-
-
-def _classifier(width: int, hidden: int, classes: int, eps: float) -> nn.Sequential:
-    return nn.Sequential(nn.Linear(width, hidden), nn.GELU(), nn.LayerNorm(hidden, eps), nn.Linear(hidden, classes))
-
-
-class TaskHeads(nn.Module):
-    """One head a kind of task (12-in-1, section 3.2); joint vectors in, but for `region` and `word`."""
-
-    def __init__(self, c: ViLBERTConfig) -> None:
-        super().__init__()
-        self.vqa = _classifier(c.co_width, 2 * c.co_width, c.vqa, c.eps)
-        self.gqa = _classifier(c.co_width, 2 * c.co_width, c.gqa, c.eps)
-        self.pictures = _classifier(2 * c.co_width, 2 * c.co_width, 2, c.eps)
-        self.match = nn.Linear(c.co_width, 1)  # caption retrieval, VCR's choices
-        self.entailment = nn.Linear(c.co_width, 3)
-        self.region = nn.Linear(c.vision.width, 1)
-        self.word = nn.Linear(c.text.width, 1)
-
-    def two_pictures(self, joint: Float[Tensor, "rows co"]) -> Float[Tensor, "pairs 2"]:
-        """Is the sentence true of two pictures (NLVR2)? Rows 2i and 2i+1 are the two, each with the same sentence."""
-        return self.pictures(joint.unflatten(0, (-1, 2)).flatten(1))
-
-    def ground(
-        self, vision: Float[Tensor, "b m width"], region_mask: Bool[Tensor, "b m"] | None = None
-    ) -> Float[Tensor, "b m"]:
-        """Which region is meant: a logit each, 10,000 lower where there is no region."""
-        scores = self.region(vision)[..., 0]
-        return scores if region_mask is None else scores - 1e4 * ~region_mask
-
-
 class ViLBERT(nn.Module):
     """Figure 1 of the paper; `alignment` reads the joint vector, `regions` the vision stream."""
 
@@ -197,7 +156,8 @@ class ViLBERT(nn.Module):
         self.words = WordHead(c.text.width, c.words, c.eps)
         self.regions = RegionHead(c.vision.width, c.targets, c.eps)
         self.alignment = nn.Linear(c.co_width, 2)
-        self.tasks = TaskHeads(c) if c.vqa else None
+        widths = (c.text.width, c.vision.width, c.co_width)
+        self.tasks = TaskHeads(*widths, c.vqa, c.gqa, c.eps) if c.vqa else None
 
     def embed_words(
         self, ids: Int[Tensor, "b n"], segments: Int[Tensor, "b n"] | None = None, task: Int[Tensor, " b"] | None = None
