@@ -1,4 +1,4 @@
-"""Regions of a picture as ViLBERT reads them (Lu et al. 2019, sections 3 and 3.1): where they are, which are covered.
+"""Regions of a picture as ViLBERT reads them (Lu et al. 2019, section 2.2): where they are, which are covered.
 
 Boxes are (x1, y1, x2, y2) in pixels, of which x grows to the right and y downwards.
 """

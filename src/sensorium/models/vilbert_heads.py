@@ -27,7 +27,7 @@ def _classifier(width: int, hidden: int, classes: int, eps: float) -> nn.Sequent
 
 
 class TaskHeads(nn.Module):
-    """One head a kind of task (12-in-1, section 3.2); joint vectors in, but for `region` and `word`.
+    """One head a kind of task (12-in-1); joint vectors in, but for `region` and `word`.
 
     `text`, `vision` and `joint` are widths, `vqa` and `gqa` the answers of the two vocabularies.
     """

@@ -6,12 +6,15 @@ from torch import Tensor
 
 
 def swapped_caption(logits: Float[Tensor, "b 2"], swapped: Bool[Tensor, " b"]) -> Float[Tensor, ""]:
-    """Multi-modal alignment (ViLBERT, section 3.1): cross-entropy; class 1 is a pair whose caption was replaced."""
+    """Multi-modal alignment (ViLBERT, section 2.2): cross-entropy; class 1 is a pair whose caption was replaced."""
     return F.cross_entropy(logits, swapped.long())
 
 
 def of_true_pairs(labels: Int[Tensor, "b n"], swapped: Bool[Tensor, " b"], *, ignore: int) -> Int[Tensor, "b n"]:
-    """Labels of masked words or regions with `ignore` on swapped pairs, where they count nothing (section 3.1)."""
+    """Labels of masked words or regions with `ignore` on swapped pairs: a wrong caption says nothing of the picture.
+
+    So were the published weights trained (objective 1 of the authors' code).
+    """
     return labels.masked_fill(swapped[:, None], ignore)
 
 

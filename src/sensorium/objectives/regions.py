@@ -1,4 +1,4 @@
-"""Guess what stood at a masked region (ViLBERT, Lu et al. 2019, section 3.1)."""
+"""Guess what stood at a masked region (ViLBERT, Lu et al. 2019, section 2.2)."""
 
 import torch.nn.functional as F
 from jaxtyping import Bool, Float
