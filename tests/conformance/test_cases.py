@@ -12,6 +12,7 @@ from sensorium.checkpoints.formats import build
 from tests.conformance import clip, dinov2, dinov3, visualbert, vit
 from tests.conformance import clip, dinov2, dinov3, dinov3_training, vit
 from tests.conformance import clip, videoclip, vit
+from tests.conformance import clip, vilbert, vit
 from tests.conformance.weights import digest, list_cases, load_case
 
 FOLDER = os.environ.get("CONFORMANCE_CASES")
@@ -21,6 +22,7 @@ FAMILIES = (
     dinov2,
     dinov3,
     visualbert,
+    vilbert,
     vit,
     videoclip,
 )

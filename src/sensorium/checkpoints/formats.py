@@ -8,6 +8,7 @@ from torch import nn
 
 from sensorium.checkpoints import clip, convnext, dinotxt, dinov2, dinov3, visualbert, vit
 from sensorium.checkpoints import clip, videoclip, vit
+from sensorium.checkpoints import clip, vilbert, vit
 from sensorium.checkpoints.files import Checkpoint
 from sensorium.checkpoints.format import Config, Family, Format
 from sensorium.checkpoints.rename import CheckpointError, State, check, to_ours, to_theirs
@@ -22,6 +23,7 @@ FAMILIES: dict[str, Family] = {
         *dinov3.FAMILIES,
         *convnext.FAMILIES,
         *dinov2.FAMILIES,
+        *vilbert.FAMILIES,
         *vit.FAMILIES,
         *visualbert.FAMILIES,
         *videoclip.FAMILIES,
