@@ -83,6 +83,18 @@ class Trunk:
     outputs: tuple[str, ...] = ("vector",)
 
 
+class Call(nn.Module):
+    """One method of a model as a module of its own."""
+
+    def __init__(self, model: nn.Module, method: str) -> None:
+        super().__init__()
+        self.model, self.method = model, method
+
+    def forward(self, *inputs: Tensor) -> Tensor:
+        """What the method returns."""
+        return getattr(self.model, self.method)(*inputs)
+
+
 def picture_axes(patch: int = 1, *, sizes: bool = True) -> dict[int, Axis]:
     """Any batch of pictures, and of any size in whole patches where the model has positions for it."""
     sides = {2: Axis("rows", patch, 2), 3: Axis("columns", patch, 2)} if sizes else {}

@@ -11,6 +11,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from sensorium.checkpoints import bert
 from sensorium.checkpoints.files import read_checkpoint, write_safetensors
 from sensorium.checkpoints.packages import Wheel, locate
 from sensorium.checkpoints.rename import Row, check, linear, to_ours, under
@@ -76,22 +77,9 @@ LITE_ROWS = [
     Row("_bn1.*", "head.norm.*"),
     *linear("_fc", "classifier"),
 ]
-BERT_BLOCK = [
-    *linear("attention.self.query", "attention.query"),
-    *linear("attention.self.key", "attention.key"),
-    *linear("attention.self.value", "attention.value"),
-    *linear("attention.output.dense", "attention.out"),
-    *linear("attention.output.LayerNorm", "norm1"),
-    *linear("intermediate.dense", "mlp.up"),
-    *linear("output.dense", "mlp.down"),
-    *linear("output.LayerNorm", "norm2"),
-]
 BERT_ROWS = [
-    Row("embeddings.word_embeddings.weight", "embedding.word.weight"),
-    Row("embeddings.position_embeddings.weight", "embedding.position.weight"),
-    Row("embeddings.token_type_embeddings.weight", "embedding.segment.weight"),
-    *linear("embeddings.LayerNorm", "embedding.norm"),
-    *under("encoder.layer.*.", "blocks.*.", BERT_BLOCK),
+    *under("embeddings.", "embedding.", bert.EMBEDDING),
+    *under("encoder.layer.*.", "blocks.*.", bert.LAYER),
     Row("embeddings.position_ids", None),
     Row("pooler.dense.*", None),  # the mean over tokens takes its place
 ]

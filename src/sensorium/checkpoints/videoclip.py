@@ -3,9 +3,11 @@
 from collections.abc import Mapping
 from typing import Any
 
+import torch
 from torch import Tensor
 
-from sensorium.checkpoints.format import Family, Format
+from sensorium.checkpoints import bert
+from sensorium.checkpoints.format import Axis, Call, Family, Format, Trunk
 from sensorium.checkpoints.rename import CheckpointError, Row, depth, linear, under
 from sensorium.models import s3d, videoclip, vlm
 from sensorium.models.bert import BertConfig
@@ -17,26 +19,8 @@ File = Mapping[str, Any] | None
 
 BERT = [
     Row("embeddings.position_ids", None),
-    Row("embeddings.word_embeddings.weight", "embedding.word.weight"),
-    Row("embeddings.position_embeddings.weight", "embedding.position.weight"),
-    Row("embeddings.token_type_embeddings.weight", "embedding.segment.weight"),
-    *linear("embeddings.LayerNorm", "embedding.norm"),
-    *under(
-        "encoder.layer.*.",
-        "blocks.*.",
-        [
-            *(
-                row
-                for part in ("query", "key", "value")
-                for row in linear(f"attention.self.{part}", f"attention.{part}")
-            ),
-            *linear("attention.output.dense", "attention.out"),
-            *linear("attention.output.LayerNorm", "norm1"),
-            *linear("intermediate.dense", "mlp.up"),
-            *linear("output.dense", "mlp.down"),
-            *linear("output.LayerNorm", "norm2"),
-        ],
-    ),
+    *under("embeddings.", "embedding.", bert.EMBEDDING),
+    *under("encoder.layer.*.", "blocks.*.", bert.LAYER),
 ]
 FRAME_MLP = [*linear("linear1", "up"), *linear("LayerNorm", "norm"), *linear("linear2", "out")]
 
@@ -63,9 +47,7 @@ def vlm_rows(c: VLMConfig) -> list[Row]:
         *under(f"{JOINT}bert.", "bert.", BERT),
         *linear(f"{JOINT}bert.pooler.dense", "pooler.project"),
         Row(f"{JOINT}bert.embeddings.seg_embeddings.weight", "slots"),
-        *linear(f"{PREDICTIONS}transform.dense", "head.dense"),
-        *linear(f"{PREDICTIONS}transform.LayerNorm", "head.norm"),
-        Row(f"{PREDICTIONS}bias", "head.bias"),
+        *under(PREDICTIONS, "head.", bert.WORD_HEAD),
     ]
 
 
@@ -207,6 +189,41 @@ def s3d_config(state: Mapping[str, Tensor], file: File) -> S3DConfig:
     return S3DConfig(embed=embed, words=words.shape[0], word_width=words.shape[1], hidden=hidden)
 
 
+def towers_trunks(model: VideoCLIP | VLM) -> list[Trunk]:
+    """A clip's vector and a text's, each alone."""
+    c = model.config
+    sizes = c.text if isinstance(c, VideoCLIPConfig) else c.bert
+    batch, seconds, words = Axis("batch"), Axis("seconds", 1, 2, c.frames), Axis("words", 1, 2, sizes.positions)
+    present = torch.ones(2, 4, dtype=torch.bool)
+    return [
+        Trunk(
+            name="video",
+            module=Call(model, "video"),
+            inputs={"features": torch.randn(2, 4, c.features), "mask": present},
+            varies={"features": {0: batch, 1: seconds}, "mask": {0: batch, 1: seconds}},
+        ),
+        Trunk(
+            name="text",
+            module=Call(model, "text"),
+            inputs={"ids": torch.randint(1, sizes.words, (2, 4)), "mask": present},
+            varies={"ids": {0: batch, 1: words}, "mask": {0: batch, 1: words}},
+        ),
+    ]
+
+
+def frames_trunks(model: S3D) -> list[Trunk]:
+    """Clips to vectors."""
+    frames, rows, columns = (Axis(name, 32, 1) for name in ("frames", "rows", "columns"))
+    return [
+        Trunk(
+            name="video",
+            module=model,
+            inputs={"video": torch.rand(2, 3, 32, 64, 64)},
+            varies={"video": {0: Axis("batch"), 2: frames, 3: rows, 4: columns}},
+        )
+    ]
+
+
 FAMILIES = (
     Family(
         name="videoclip",
@@ -219,6 +236,7 @@ FAMILIES = (
             Format(
                 family="videoclip",
                 naming="fairseq",
+                official=True,
                 marks=((f"{VIDEO}videomlp.linear1.weight", f"{TEXT}embeddings.word_embeddings.weight"),),
                 rows=videoclip_rows,
                 read=videoclip_config,
@@ -226,6 +244,7 @@ FAMILIES = (
                 describe=videoclip_json,
             ),
         ),
+        trunks=towers_trunks,
     ),
     Family(
         name="vlm",
@@ -238,6 +257,7 @@ FAMILIES = (
             Format(
                 family="vlm",
                 naming="fairseq",
+                official=True,
                 marks=((f"{JOINT}videomlp.linear1.weight", MATRIX),),
                 rows=vlm_rows,
                 read=vlm_config,
@@ -246,6 +266,7 @@ FAMILIES = (
                 tied=vlm_tied,
             ),
         ),
+        trunks=towers_trunks,
     ),
     Family(
         name="s3d",
@@ -258,10 +279,12 @@ FAMILIES = (
             Format(
                 family="s3d",
                 naming="howto100m",
+                official=True,
                 marks=(("conv1.conv1.weight", "mixed_3b.conv_b0.conv1.weight", "fc.weight"),),
                 rows=s3d_rows,
                 read=s3d_config,
             ),
         ),
+        trunks=frames_trunks,
     ),
 )

@@ -3,21 +3,14 @@
 from collections.abc import Mapping
 from typing import Any, cast
 
-from torch import Tensor
+import torch
+from torch import Tensor, nn
 
-from sensorium.checkpoints.format import Family, Format
+from sensorium.checkpoints import bert
+from sensorium.checkpoints.format import Axis, Family, Format, Trunk
 from sensorium.checkpoints.rename import CheckpointError, Row, depth, linear, under
-from sensorium.models.vilbert import PRESETS, Stream, ViLBERT, ViLBERTConfig
+from sensorium.models.vilbert import PRESETS, Reading, Stream, ViLBERT, ViLBERTConfig
 
-QKV = ("query", "key", "value")
-LAYER = [
-    *(row for part in QKV for row in linear(f"attention.self.{part}", f"attention.{part}")),
-    *linear("attention.output.dense", "attention.out"),
-    *linear("attention.output.LayerNorm", "norm1"),
-    *linear("intermediate.dense", "mlp.up"),
-    *linear("output.dense", "mlp.down"),
-    *linear("output.LayerNorm", "norm2"),
-]
 # Only the vision stream's attention is gated.
 GATE = [row for part in ("query", "key") for row in linear(f"dyLinear_{part[0]}", part)]
 
@@ -38,10 +31,7 @@ def _direction(ours: str, own: int, other: int, letter: str) -> list[Row]:
 
 
 EMBEDDING = [
-    Row("embeddings.word_embeddings.weight", "words_in.word.weight"),
-    Row("embeddings.position_embeddings.weight", "words_in.position.weight"),
-    Row("embeddings.token_type_embeddings.weight", "words_in.segment.weight"),
-    *linear("embeddings.LayerNorm", "words_in.norm"),
+    *under("embeddings.", "words_in.", bert.EMBEDDING),
     Row("embeddings.task_embeddings.weight", "task.weight"),
     *linear("v_embeddings.image_embeddings", "feature"),
     *linear("v_embeddings.image_location_embeddings", "place"),
@@ -49,17 +39,15 @@ EMBEDDING = [
 ]
 TRUNK = [
     *EMBEDDING,
-    *under("encoder.layer.*.", "text.*.", LAYER),
-    *under("encoder.v_layer.*.", "vision.*.", LAYER),
+    *under("encoder.layer.*.", "text.*.", bert.LAYER),
+    *under("encoder.v_layer.*.", "vision.*.", bert.LAYER),
     *under("encoder.v_layer.*.attention.self.", "gates.*.", GATE),
     *under("encoder.c_layer.*.", "connections.*.", [*_direction("vision", 1, 2, "v"), *_direction("text", 2, 1, "t")]),
     *linear("t_pooler.dense", "pool_text"),
     *linear("v_pooler.dense", "pool_vision"),
 ]
 PRETRAINING = [
-    Row("predictions.bias", "words.bias"),
-    *linear("predictions.transform.dense", "words.dense"),
-    *linear("predictions.transform.LayerNorm", "words.norm"),
+    *under("predictions.", "words.", bert.WORD_HEAD),
     *linear("bi_seq_relationship", "alignment"),
     *linear("imagePredictions.transform.dense", "regions.dense"),
     *linear("imagePredictions.transform.LayerNorm", "regions.norm"),
@@ -184,6 +172,49 @@ FORMATS = (
         tied=tied,
     ),
 )
+
+
+def trunks(model: ViLBERT) -> list[Trunk]:
+    """Words and regions through both streams."""
+    c = model.config
+    inputs = {
+        "ids": torch.randint(0, c.words, (2, 7)),
+        "regions": torch.randn(2, 5, c.features),
+        "places": torch.rand(2, 5, 5),
+    }
+    batch, regions = Axis("batch"), Axis("regions", 1, 2)
+    outputs = ("text", "vision", "pooled_text", "pooled_vision", "joint")
+    module: nn.Module = model
+    if c.task_tokens:
+        module, inputs["task"] = WithTask(model), torch.zeros(2, dtype=torch.long)
+    return [
+        Trunk(
+            name="reader",
+            module=module,
+            inputs=inputs,
+            varies={
+                "ids": {0: batch, 1: Axis("words", 1, 2, c.positions)},
+                "regions": {0: batch, 1: regions},
+                "places": {0: batch, 1: regions},
+                "task": {0: batch},
+            },
+            outputs=outputs,
+        )
+    ]
+
+
+class WithTask(nn.Module):
+    """The model with the task in its place among the inputs."""
+
+    def __init__(self, model: ViLBERT) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, ids: Tensor, regions: Tensor, places: Tensor, task: Tensor) -> Reading:
+        """Read each text, as its task has it, with its picture."""
+        return self.model(ids, regions, places, task=task)
+
+
 FAMILIES = (
     Family(
         name="vilbert",
@@ -193,5 +224,6 @@ FAMILIES = (
         config=ViLBERTConfig,
         presets=PRESETS,
         formats=FORMATS,
+        trunks=trunks,
     ),
 )

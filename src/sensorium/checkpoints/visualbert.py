@@ -6,23 +6,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from sensorium.checkpoints import bert
 from sensorium.checkpoints.format import Axis, Family, Format, Trunk
 from sensorium.checkpoints.rename import CheckpointError, Row, depth, linear, under
 from sensorium.models.visualbert import PRESETS, VisualBERT, VisualBERTConfig
 
-# One layer, as BERT and all its children name it.
-BLOCK = [
-    *(row for part in ("query", "key", "value") for row in linear(f"attention.self.{part}", f"attention.{part}")),
-    *linear("attention.output.dense", "attention.out"),
-    *linear("attention.output.LayerNorm", "norm1"),
-    *linear("intermediate.dense", "mlp.up"),
-    *linear("output.dense", "mlp.down"),
-    *linear("output.LayerNorm", "norm2"),
-]
 PRETRAINING = [
-    Row("predictions.bias", "words.bias"),
-    *linear("predictions.transform.dense", "words.dense"),
-    *linear("predictions.transform.LayerNorm", "words.norm"),
+    *under("predictions.", "words.", bert.WORD_HEAD),
     *linear("seq_relationship", "matching"),
 ]
 # The authors' VCR files hold the detector that was trained along with them; its regions are this model's input.
@@ -31,10 +21,7 @@ DETECTOR = [Row("detector." + ".".join("*" * parts), None) for parts in range(1,
 
 def _embedding(region_segment: str, region_position: str, project: str) -> list[Row]:
     return [
-        Row("word_embeddings.weight", "text.word.weight"),
-        Row("position_embeddings.weight", "text.position.weight"),
-        Row("token_type_embeddings.weight", "text.segment.weight"),
-        *linear("LayerNorm", "text.norm"),
+        *under("", "text.", bert.EMBEDDING),
         Row(f"{region_segment}.weight", "region_segment.weight"),
         Row(f"{region_position}.weight", "region_position.weight"),
         *linear(project, "project"),
@@ -49,8 +36,8 @@ TRANSFORMERS_EMBEDDING = _embedding("visual_token_type_embeddings", "visual_posi
 def _trunk(embedding: list[Row]) -> list[Row]:
     return [
         *under("embeddings.", "embedding.", embedding),
-        *under("encoder.layer.*.", "blocks.*.", BLOCK),
-        *under("additional_layer.", "fusion.", BLOCK),
+        *under("encoder.layer.*.", "blocks.*.", bert.LAYER),
+        *under("additional_layer.", "fusion.", bert.LAYER),
         *linear("pooler.dense", "pooler.project"),
     ]
 
