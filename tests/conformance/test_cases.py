@@ -9,12 +9,13 @@ import torch
 
 from sensorium.checkpoints.files import Checkpoint
 from sensorium.checkpoints.formats import build
-from tests.conformance import clip, vit
+from tests.conformance import clip, layoutlmv2, vit
 from tests.conformance.weights import digest, list_cases, load_case
 
 FOLDER = os.environ.get("CONFORMANCE_CASES")
 FAMILIES = (
     clip,
+    layoutlmv2,
     vit,
 )
 KINDS = {kind: check for family in FAMILIES for kind, check in family.KINDS.items()}

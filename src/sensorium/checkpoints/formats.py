@@ -6,7 +6,7 @@ from typing import Any, cast
 import torch
 from torch import nn
 
-from sensorium.checkpoints import clip, vit
+from sensorium.checkpoints import clip, layoutlmv2, vit
 from sensorium.checkpoints.files import Checkpoint
 from sensorium.checkpoints.format import Config, Family, Format
 from sensorium.checkpoints.rename import CheckpointError, State, check, to_ours, to_theirs
@@ -17,6 +17,7 @@ FAMILIES: dict[str, Family] = {
     family.name: family
     for family in (
         *clip.FAMILIES,
+        *layoutlmv2.FAMILIES,
         *vit.FAMILIES,
     )
 }
