@@ -81,6 +81,9 @@ class LayoutEmbedding(nn.Module):
 
     def __init__(self, c: LayoutLMv2Config) -> None:
         super().__init__()
+        if (whole := 4 * c.coordinate + 2 * c.shape) != c.width:
+            parts = f"4 coordinates of {c.coordinate} and 2 sides of {c.shape}"
+            raise ValueError(f"{parts} are {whole} wide, not {c.width}")
         self.x, self.y = nn.Embedding(c.places, c.coordinate), nn.Embedding(c.places, c.coordinate)
         self.height, self.width = nn.Embedding(c.places, c.shape), nn.Embedding(c.places, c.shape)
 
