@@ -115,6 +115,11 @@ def _between(places: Int[Tensor, "b n"]) -> Int[Tensor, "b n n"]:
     return places[:, None, :] - places[:, :, None]
 
 
+def _pick(table: Tensor, bins: Tensor) -> Tensor:
+    picked = table.index_select(1, bins.flatten())  # five times as fast as table[:, bins]
+    return picked.unflatten(1, bins.shape).transpose(0, 1)
+
+
 class SpatialBias(nn.Module):
     """What attention adds for the distance of two tokens, in the text and on the page (section 2.1)."""
 
@@ -127,13 +132,13 @@ class SpatialBias(nn.Module):
 
     def in_order(self, positions: Int[Tensor, "b n"]) -> Float[Tensor, "b heads n n"]:
         """The bias for the distance in reading order."""
-        return self.order[:, bucket(_between(positions), self.config.bins, self.config.reach)].transpose(0, 1)
+        return _pick(self.order, bucket(_between(positions), self.config.bins, self.config.reach))
 
     def in_space(self, boxes: Boxes) -> Float[Tensor, "b heads n n"]:
         """The bias for the distance of left edges, and of bottom edges."""
         bins, reach = self.config.spatial_bins, self.config.spatial_reach
         x, y = (bucket(_between(boxes[..., edge]), bins, reach) for edge in (0, 3))
-        return (self.x[:, x] + self.y[:, y]).transpose(0, 1)
+        return _pick(self.x, x) + _pick(self.y, y)
 
     def forward(self, positions: Int[Tensor, " n"], boxes: Boxes, seen: Bool[Tensor, "b n"] | None) -> Mask | None:
         """The one mask that all layers share: biases, and -inf where a key is padding."""
@@ -234,12 +239,7 @@ class LayoutLMv2(nn.Module):
         return self.head(page) if isinstance(self.head, TokenHead | PageHead) else self.pooler(page.text[:, 0])
 
     def _embed(
-        self,
-        ids: Tensor,
-        boxes: Tensor,
-        image: Tensor,
-        mask: Tensor | None,
-        segments: Tensor | None,
+        self, ids: Tensor, boxes: Tensor, image: Tensor, mask: Tensor | None, segments: Tensor | None
     ) -> tuple[Tokens, Mask | None]:
         cells = self.cells(boxes.device)
         look = self.embed_page(self.page(image), cells)
