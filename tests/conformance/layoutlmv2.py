@@ -9,13 +9,13 @@ from torch import Tensor
 from sensorium.checkpoints import detectron2
 from sensorium.checkpoints.formats import format_named
 from sensorium.checkpoints.layoutlmv2 import STAGES, official_rows
-from sensorium.checkpoints.rename import to_ours
+from sensorium.checkpoints.rename import to_ours, to_theirs
 from sensorium.data.page_masking import DROPPED, PAPER, REPLACED, choose_partners, question
 from sensorium.data.relations import page_candidates, related
 from sensorium.models.document_heads import RelationHead
 from sensorium.models.layoutlmv2 import LayoutLMv2, LayoutLMv2Config, bucket
 from sensorium.models.page_encoder import PageConfig, PageEncoder
-from sensorium.nn.frozen_resnet import DEPTHS
+from sensorium.nn.frozen_resnet import DEPTHS, FrozenResNet, Stem, stages
 from sensorium.objectives import document
 from tests.conformance.steps import Preset, close, load
 from tests.conformance.weights import Case
@@ -40,8 +40,13 @@ def build(case: Case, naming: str) -> LayoutLMv2:
     config = known.read(case.state, case.config)
     assert isinstance(config, LayoutLMv2Config)
     c = case.config
-    stated = (c["num_attention_heads"], c["fast_qkv"], c["rel_pos_bins"], c["rel_2d_pos_bins"], c["vocab_size"])
-    assert (config.heads, not config.key_bias, config.bins, config.spatial_bins, config.words) == stated
+    assert (config.heads, not config.key_bias, config.words) == (
+        c["num_attention_heads"],
+        c["fast_qkv"],
+        c["vocab_size"],
+    )
+    assert config.bins == (c["rel_pos_bins"] if c.get("has_relative_attention_bias", True) else 0)
+    assert config.spatial_bins == (c["rel_2d_pos_bins"] if c.get("has_spatial_attention_bias", True) else 0)
     assert (config.page.depths, config.page.groups) == (DEPTHS[c["backbone"]["depth"]], c["backbone"]["num_groups"])
     model = load(case, known, config)
     assert isinstance(model, LayoutLMv2)
@@ -58,20 +63,20 @@ def whole_model(case: Case) -> None:
     cells = model.cells()
     positions = torch.cat([torch.arange(n), torch.arange(cells.shape[1])])
     places = torch.cat([boxes, cells.expand(len(boxes), -1, -1)], dim=1)
-    check(
-        case,
-        {
-            "text_embeddings": model.embed_text(ids, boxes, segments),
-            "visual_features": features,
-            "visual_embeddings": model.embed_page(features, cells),
-            "visual_bbox": cells,
-            "rel_pos_1d": model.bias.in_order(positions.expand(len(ids), -1)),
-            "rel_pos_2d": model.bias.in_space(places),
-            "layer0": states[1],
-            "sequence_output": states[-1],
-            "pooled_output": model(ids, boxes, image, mask, segments),
-        },
-    )
+    outputs = {
+        "text_embeddings": model.embed_text(ids, boxes, segments),
+        "visual_features": features,
+        "visual_embeddings": model.embed_page(features, cells),
+        "visual_bbox": cells,
+        "layer0": states[1],
+        "sequence_output": states[-1],
+        "pooled_output": model(ids, boxes, image, mask, segments),
+    }
+    if model.config.bins:
+        outputs["rel_pos_1d"] = model.bias.in_order(positions.expand(len(ids), -1))
+    if model.config.spatial_bins:
+        outputs["rel_pos_2d"] = model.bias.in_space(places)
+    check(case, outputs)
     page = model.read(ids, boxes, image, mask, segments)
     torch.testing.assert_close(torch.cat([page.text, page.visual], dim=1), states[-1])
     torch.testing.assert_close(page.look, states[0][:, n:])
@@ -116,7 +121,6 @@ def embeddings(case: Case) -> None:
 @torch.no_grad()
 def backbone(case: Case) -> None:
     c = case.config
-    assert not c["stride_in_1x1"]
     config = PageConfig(
         depths=DEPTHS[c["depth"]],
         groups=c["num_groups"],
@@ -127,6 +131,9 @@ def backbone(case: Case) -> None:
     )
     side = round(case.outputs["features"].shape[1] ** 0.5)
     model = PageEncoder(config, (side, side))
+    if c["stride_in_1x1"]:  # no published page encoder has it
+        parts = stages(config.depths, config.stem, config.width, config.stage, groups=config.groups, stride_first=True)
+        model.trunk = FrozenResNet(Stem(config.stem), parts)
     rows = [row for row in official_rows(LayoutLMv2Config(page=config)) if row.theirs.startswith("layoutlmv2.visual.")]
     ours = to_ours(case.state, rows)
     model.load_state_dict({name.removeprefix("page."): tensor for name, tensor in ours.items()})
@@ -164,15 +171,10 @@ def tokens(case: Case) -> None:
     logits = model(ids, boxes, image, mask, segments)
     loss = document.entity_tags(logits, case.inputs["labels"], mask)
     loss.backward()
-    q_bias = model.blocks[0].get_parameter("attention.query.bias").grad
-    assert q_bias is not None
-    assert model.bias.x.grad is not None
-    gradients = {
-        "classifier.weight": model.head.get_parameter("score.weight").grad,
-        "layoutlmv2.encoder.rel_pos_x_bias.weight": model.bias.x.grad,
-        "layoutlmv2.encoder.layer.0.attention.self.q_bias": q_bias[None, None],
-    }
-    outputs = {f"grad.{name}": gradient for name, gradient in gradients.items() if gradient is not None}
+    gradients = {name: p.grad for name, p in model.named_parameters() if p.grad is not None and p.numel()}
+    theirs = to_theirs(gradients, official_rows(model.config))
+    outputs = {name: theirs[name.removeprefix("grad.")] for name in case.outputs if name.startswith("grad.")}
+    assert outputs
     check(case, outputs | {"loss": loss.detach(), "logits": logits.detach()})
 
 
