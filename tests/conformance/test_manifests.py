@@ -49,7 +49,8 @@ def test_manifest(name: str) -> None:
         model = FAMILIES[known.family].model(config)
     published = manifest(name)
     shapes = {key: list(tensor.shape) for key, tensor in export(model, known).items()}
-    assert shapes == published["shapes"]
+    # the numbers 0, 1, 2, ... that BERT's children stored with their weights are nothing that was learned
+    assert shapes == {key: shape for key, shape in published["shapes"].items() if not key.endswith("position_ids")}
     assert sum(parameter.numel() for parameter in model.parameters()) == published["parameters"]
 
 

@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from sensorium.checkpoints import clip, convnext, dinotxt, dinov2, dinov3, videoclip, vilbert, visualbert, vit
+from sensorium.checkpoints import clip, layoutlmv2, vit
 from sensorium.checkpoints.files import Checkpoint
 from sensorium.checkpoints.format import Config, Family, Format
 from sensorium.checkpoints.rename import CheckpointError, State, check, to_ours, to_theirs
@@ -22,6 +23,7 @@ FAMILIES: dict[str, Family] = {
         *convnext.FAMILIES,
         *dinov2.FAMILIES,
         *vilbert.FAMILIES,
+        *layoutlmv2.FAMILIES,
         *vit.FAMILIES,
         *visualbert.FAMILIES,
         *videoclip.FAMILIES,

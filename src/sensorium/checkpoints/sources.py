@@ -49,6 +49,8 @@ def _dinov3(name: str, pool: str = "lvd1689m") -> Source:
 def _visualbert(task: str, trained_on: str) -> Source:
     # The model cards state Apache-2.0; the authors' own repository, with the same files, is MIT.
     return Source(hub=f"uclanlp/visualbert-{task}", licence="Apache-2.0", trained_on=trained_on)
+def _layout(hub: str, trained_on: str) -> Source:
+    return Source(hub=f"microsoft/{hub}", licence="CC BY-NC-SA 4.0", trained_on=trained_on)
 
 
 FINE_TUNED = "ImageNet-21k, then 1k"
@@ -75,6 +77,9 @@ SOURCES: dict[str, Source] = {
         trained_on="LAION-2B",
         file="open_clip_model.safetensors",
     ),
+    "layoutlmv2-base": _layout("layoutlmv2-base-uncased", "IIT-CDIP, 11M pages"),
+    "layoutlmv2-large": _layout("layoutlmv2-large-uncased", "IIT-CDIP, 11M pages"),
+    "layoutxlm-base": _layout("layoutxlm-base", "30M documents in 53 languages"),
     "vit-ti-16": _timm("vit_tiny_patch16_224"),
     "vit-s-16": _timm("vit_small_patch16_224"),
     "vit-s-32": _timm("vit_small_patch32_224"),
