@@ -9,8 +9,7 @@ import torch
 
 from sensorium.checkpoints.files import Checkpoint
 from sensorium.checkpoints.formats import build
-from tests.conformance import clip, dinov2, dinov3, dinov3_training, videoclip, vilbert, visualbert, vit
-from tests.conformance import clip, layoutlmv2, vit
+from tests.conformance import clip, dinov2, dinov3, dinov3_training, layoutlmv2, videoclip, vilbert, visualbert, vit
 from tests.conformance.weights import digest, list_cases, load_case
 
 FOLDER = os.environ.get("CONFORMANCE_CASES")

@@ -6,8 +6,18 @@ from typing import Any, cast
 import torch
 from torch import nn
 
-from sensorium.checkpoints import clip, convnext, dinotxt, dinov2, dinov3, videoclip, vilbert, visualbert, vit
-from sensorium.checkpoints import clip, layoutlmv2, vit
+from sensorium.checkpoints import (
+    clip,
+    convnext,
+    dinotxt,
+    dinov2,
+    dinov3,
+    layoutlmv2,
+    videoclip,
+    vilbert,
+    visualbert,
+    vit,
+)
 from sensorium.checkpoints.files import Checkpoint
 from sensorium.checkpoints.format import Config, Family, Format
 from sensorium.checkpoints.rename import CheckpointError, State, check, to_ours, to_theirs

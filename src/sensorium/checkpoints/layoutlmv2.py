@@ -3,10 +3,11 @@
 from collections.abc import Mapping
 from typing import Any
 
+import torch
 from torch import Tensor
 
-from sensorium.checkpoints import detectron2
-from sensorium.checkpoints.format import Family, Format
+from sensorium.checkpoints import bert, detectron2
+from sensorium.checkpoints.format import Axis, Family, Format, Trunk
 from sensorium.checkpoints.rename import ADD_AXIS, SPLIT, CheckpointError, Row, linear, one_to_one, under
 from sensorium.checkpoints.rename import depth as count
 from sensorium.models.layoutlmv2 import PRESETS, Head, LayoutLMv2, LayoutLMv2Config
@@ -29,18 +30,11 @@ def trunk_rows(c: LayoutLMv2Config) -> list[Row]:
     apart = [row for part in QKV for row in linear(part, part)]
     block = [
         *under("attention.self.", "attention.", apart if c.key_bias else fused),
-        *linear("attention.output.dense", "attention.out"),
-        *linear("attention.output.LayerNorm", "norm1"),
-        *linear("intermediate.dense", "mlp.up"),
-        *linear("output.dense", "mlp.down"),
-        *linear("output.LayerNorm", "norm2"),
+        *bert.AFTER_SCORES,
     ]
     embeddings = [
         Row("position_ids", None),
-        Row("word_embeddings.weight", "embedding.word.weight"),
-        Row("position_embeddings.weight", "embedding.position.weight"),
-        Row("token_type_embeddings.weight", "embedding.segment.weight"),
-        *linear("LayerNorm", "embedding.norm"),
+        *under("", "embedding.", bert.EMBEDDING),
         *(
             Row(f"{letter}_position_embeddings.weight", f"layout.{name}.weight")
             for letter, name in (("x", "x"), ("y", "y"), ("h", "height"), ("w", "width"))
@@ -73,9 +67,7 @@ def head_rows(c: LayoutLMv2Config) -> list[Row]:
         *linear("rel_classifier.linear", "linear"),
     ]
     pretraining = [
-        *linear("predictions.transform.dense", "word.dense"),
-        *linear("predictions.transform.LayerNorm", "word.norm"),
-        Row("predictions.bias", "word.bias"),
+        *under("predictions.", "word.", bert.WORD_HEAD),
         *linear("alignment", "covered"),
         *linear("matching", "matching"),
     ]
@@ -233,6 +225,29 @@ FORMATS = (
         describe=config_json,
     ),
 )
+
+
+def trunks(model: LayoutLMv2) -> list[Trunk]:
+    """Words, boxes and the picture of a page to the head's scores."""
+    c, batch = model.config, Axis("batch")
+    words = Axis("words", 1, 2, c.positions)
+    corner = torch.randint(0, 900, (2, 6, 2))
+    rows, columns = c.grid
+    return [
+        Trunk(
+            name="page",
+            module=model,
+            inputs={
+                "ids": torch.randint(0, c.words, (2, 6)),
+                "boxes": torch.cat([corner, corner + 50], dim=-1),
+                "image": torch.randint(0, 256, (2, 3, 32 * rows, 32 * columns)).float(),
+            },
+            varies={"ids": {0: batch, 1: words}, "boxes": {0: batch, 1: words}, "image": {0: batch}},
+            outputs=("scores",),
+        )
+    ]
+
+
 FAMILIES = (
     Family(
         name="layoutlmv2",
@@ -242,5 +257,6 @@ FAMILIES = (
         config=LayoutLMv2Config,
         presets=PRESETS,
         formats=FORMATS,
+        trunks=trunks,
     ),
 )

@@ -49,6 +49,8 @@ def _dinov3(name: str, pool: str = "lvd1689m") -> Source:
 def _visualbert(task: str, trained_on: str) -> Source:
     # The model cards state Apache-2.0; the authors' own repository, with the same files, is MIT.
     return Source(hub=f"uclanlp/visualbert-{task}", licence="Apache-2.0", trained_on=trained_on)
+
+
 def _layout(hub: str, trained_on: str) -> Source:
     return Source(hub=f"microsoft/{hub}", licence="CC BY-NC-SA 4.0", trained_on=trained_on)
 
