@@ -25,9 +25,7 @@ def manifest(name: str) -> dict[str, Any]:
     with gzip.open(FOLDER / f"{name}.json.gz") as stream:
         published = json.load(stream)
     if "shapes" not in published:
-        buffers = set(published.get("buffers", ()))  # positions that count from 0: no weights
-        tensors = {key: tensor for key, tensor in published["tensors"].items() if key not in buffers}
-        published["shapes"] = {key: tensor["shape"] for key, tensor in tensors.items()}
+        published["shapes"] = {key: tensor["shape"] for key, tensor in published["tensors"].items()}
     return published
 
 
