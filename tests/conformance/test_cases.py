@@ -9,13 +9,14 @@ import torch
 
 from sensorium.checkpoints.files import Checkpoint
 from sensorium.checkpoints.formats import build
-from tests.conformance import clip, vit
+from tests.conformance import clip, imagebind, vit
 from tests.conformance.weights import digest, list_cases, load_case
 
 FOLDER = os.environ.get("CONFORMANCE_CASES")
 FAMILIES = (
     clip,
     vit,
+    imagebind,
 )
 KINDS = {kind: check for family in FAMILIES for kind, check in family.KINDS.items()}
 

@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Protocol, runtime_checkable
 from torch import Tensor, nn
 
 from sensorium.checkpoints.files import Checkpoint
-from sensorium.checkpoints.rename import Row
+from sensorium.checkpoints.rename import Row, State
 from sensorium.data.preprocess import Preprocess
 
 
@@ -27,6 +27,16 @@ def no_picture(checkpoint: Checkpoint, config: Any) -> None:
     """The model takes no picture as it is: it reads words, regions, or several kinds of media."""
 
 
+def the_whole(config: Any, name: str) -> bool:
+    """Every tensor of a checkpoint is of the model."""
+    return True
+
+
+def no_constants(config: Any) -> State:
+    """Every tensor of a checkpoint was learned."""
+    return {}
+
+
 @dataclass(frozen=True, kw_only=True)
 class Format:
     """One naming of one family.
@@ -35,6 +45,8 @@ class Format:
     sizes from the tensors and the file beside them. `file` is that file's name where the naming has one, and
     `describe` writes it; `needs_file` is for a naming that only the file tells from another. `tied` maps names of
     theirs that are copies to the names they copy. `preprocess` is how the line of checkpoints prepares a picture.
+    `belongs` says which names a config asks for, where a model can be built in part: the others are knowingly left
+    unread. `constants` are tensors of theirs that follow from the sizes: required to be so, and written when saving.
     """
 
     family: str
@@ -47,6 +59,8 @@ class Format:
     describe: Callable[[Any], dict[str, Any]] | None = None
     tied: Callable[[Any], dict[str, str]] = no_ties
     preprocess: Callable[[Checkpoint, Any], Preprocess | None] = no_picture
+    belongs: Callable[[Any, str], bool] = the_whole
+    constants: Callable[[Any], State] = no_constants
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -57,6 +57,11 @@ SOURCES: dict[str, Source] = {
         trained_on="LAION-2B",
         file="open_clip_model.safetensors",
     ),
+    "imagebind-huge": Source(
+        hub="nielsr/imagebind-huge",
+        licence="CC-BY-NC-SA-4.0",
+        trained_on="AudioSet, SUN RGB-D, LLVIP, Ego4D, and LAION-2B through OpenCLIP",
+    ),
     "vit-ti-16": _timm("vit_tiny_patch16_224"),
     "vit-s-16": _timm("vit_small_patch16_224"),
     "vit-s-32": _timm("vit_small_patch32_224"),

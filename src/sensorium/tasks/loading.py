@@ -11,7 +11,8 @@ from sensorium.checkpoints.format import Config
 from sensorium.checkpoints.load import Loaded, load_model, save_model
 from sensorium.data.errors import SensoriumError
 from sensorium.data.tokenizer import ClipTokenizer
-from sensorium.models.clip import CLIP
+from sensorium.models.clip import CLIP, TextTransformer
+from sensorium.models.imagebind import ImageBind
 from sensorium.models.vit import ViT
 from sensorium.nn.packed import pack
 from sensorium.tasks.embedding import Embedder, Precision, choose
@@ -43,8 +44,12 @@ def load(
         pack(loaded.model)
     model = loaded.model
     if isinstance(model, CLIP):
-        image, text = model.vision, ClipText(model, _tokenizer(loaded), place)
+        image, text = model.vision, ClipText(model.text, _tokenizer(loaded), place)
         dim, scale = model.config.embed, float(model.log_scale.exp())
+    elif isinstance(model, ImageBind) and "vision" in model.towers:
+        image, text, dim, scale = model.towers["vision"], None, model.config.embed, 1.0
+        if isinstance(tower := model.towers["text"] if "text" in model.towers else None, TextTransformer):
+            text, scale = ClipText(tower, _tokenizer(loaded), place), float(model.scales["text"](torch.ones(1)))
     elif isinstance(model, ViT):
         image, text, dim, scale = model.represent, None, model.config.width, 1.0
     else:
@@ -64,24 +69,25 @@ def load(
     )
 
 
-def save(model: Embedder | ViT | CLIP, folder: str | Path, *, naming: str) -> Path:
+def save(model: Embedder | ViT | CLIP | ImageBind, folder: str | Path, *, naming: str) -> Path:
     """Write what `load` returned, or a bare model, under another library's names; returns the weight file.
 
-    `naming` is one of the family's: transformers, openai, open_clip, open_clip_custom_text, timm, google. The
+    `naming` is one of the family's: transformers, openai, open_clip, open_clip_custom_text, timm, google, imagebind. The
     preprocessing is written too where the naming has a file for it. Raises CheckpointError where the naming cannot
     hold the model, SensoriumError for `pocket`, which is no other library's.
     """
     bare, steps = (model.model, model.preprocess) if isinstance(model, Embedder) else (model, None)
-    if not isinstance(bare, ViT | CLIP):
+    if not isinstance(bare, ViT | CLIP | ImageBind):
         name = model.name if isinstance(model, Embedder) else type(model).__name__
-        raise SensoriumError(f"{name} has no other library's names to be saved under; ViT and CLIP have")
+        raise SensoriumError(f"{name} has no other library's names to be saved under; ViT, CLIP and ImageBind have")
     return save_model(bare, folder, naming=naming, steps=steps)
 
 
 def _tokenizer(loaded: Loaded) -> ClipTokenizer:
     """The vocabulary beside the weights where it is another one than CLIP's."""
     model = loaded.model
-    standard = isinstance(model, CLIP) and model.config.text.words == VOCABULARY
+    text = model.config.text if isinstance(model, CLIP | ImageBind) else None
+    standard = text is not None and text.words == VOCABULARY
     return ClipTokenizer() if standard else ClipTokenizer.from_file(loaded.folder)
 
 
@@ -111,9 +117,9 @@ def _pocket(device: torch.device) -> Embedder:
 class ClipText:
     """Sentences through CLIP's tokeniser and text tower; long ones are cut at the tower's context."""
 
-    def __init__(self, model: CLIP, tokenizer: ClipTokenizer, device: torch.device) -> None:
-        self.tower, self.tokenizer, self.device = model.text, tokenizer, device
-        self.context = model.config.text.context
+    def __init__(self, tower: TextTransformer, tokenizer: ClipTokenizer, device: torch.device) -> None:
+        self.tower, self.tokenizer, self.device = tower, tokenizer, device
+        self.context = len(tower.positions)
 
     def __call__(self, texts: Sequence[str]) -> Float[Tensor, "b d"]:
         """Embed a batch, not normalised."""
