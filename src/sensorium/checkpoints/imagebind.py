@@ -51,7 +51,6 @@ NULL = [Row("attn.bias_k", "attention.null_key", DROP_AXIS), Row("attn.bias_v", 
 STEMS = {"vision": "rgbt_stem", "audio": "rgbt_stem", "thermal": "rgbt_stem", "depth": "depth_stem", "imu": "imu_stem"}
 PROJECTIONS: dict[Modality, str] = {"text": "proj.1", "imu": "3"}  # 2 is IMU's dropout
 IMU_CHANNELS = 6
-IMAGE = 224
 # The published heads; a bare file does not say.
 HEADS = {(modality, tower.width): tower.heads for modality, tower in PRESETS["imagebind-huge"].towers.items()}
 
@@ -76,7 +75,7 @@ def _tower(modality: Modality) -> list[Row]:
 
 TEXT = [Row("pos_embed", "positions", DROP_AXIS), Row("token_embedding.weight", "words.weight")]
 # Theirs multiplies 6 x 8 numbers laid out channel by channel, which is what a convolution of stride 8 does.
-SIGNAL = one_to_one(lambda t: t.unflatten(1, (IMU_CHANNELS, -1)), lambda t: t.flatten(1))
+SIGNAL = one_to_one(lambda t: t.reshape(len(t), IMU_CHANNELS, -1), lambda t: t.flatten(1))
 
 
 def _stem(modality: Modality) -> list[Row]:
@@ -94,9 +93,9 @@ def _stem(modality: Modality) -> list[Row]:
 
 def belongs(c: ImageBindConfig, name: str) -> bool:
     """Whether a tensor is of a modality that the config has, or of none that is known: those must fail."""
-    _, _, rest = name.partition(".")
+    room, _, rest = name.partition(".")
     modality = rest.partition(".")[0]
-    return modality not in MODALITIES or modality in c.towers
+    return room not in (BEFORE, TRUNK, HEAD, AFTER) or modality not in MODALITIES or modality in c.towers
 
 
 def mask(c: ImageBindConfig) -> State:
@@ -119,7 +118,7 @@ def config(state: Mapping[str, Tensor], file: Mapping[str, Any] | None) -> Image
     return ImageBindConfig(**read, embed=embed)
 
 
-def _sizes(modality: Modality, state: Mapping[str, Tensor], c: Mapping[str, Any]) -> dict[str, int]:
+def _sizes(modality: Modality, state: Mapping[str, Tensor], c: Mapping[str, Any]) -> dict[str, Any]:
     blocks = f"{TRUNK}.{modality}.blocks."
     mlp, width = state[f"{blocks}0.mlp.fc1.weight"].shape
     heads = c.get(f"{modality}_num_heads") or HEADS.get((modality, width), max(1, width // 64))

@@ -160,6 +160,7 @@ def _soundfile(name: str) -> tuple[Tensor, int] | None:
 def _av(name: str) -> tuple[Tensor, int]:
     try:
         import av
+        from av.error import FFmpegError
     except ImportError:
         raise Unreadable(name, "sound needs two more packages: pip install 'sensorium[media]'") from None
     try:
@@ -170,6 +171,6 @@ def _av(name: str) -> tuple[Tensor, int]:
             planar: Any = av.AudioResampler(format="fltp")
             frames = [f for frame in container.decode(audio=0) for f in planar.resample(frame)]
             pieces = [torch.from_numpy(frame.to_ndarray()) for frame in frames]
-    except (av.FFmpegError, ValueError) as error:
+    except (FFmpegError, ValueError) as error:
         raise Unreadable(name, f"no sound that can be decoded ({error})") from error
     return torch.cat(pieces, dim=1) if pieces else torch.zeros(1, 0), int(rate)

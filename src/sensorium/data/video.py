@@ -87,6 +87,7 @@ def read_clips(
     name = regular_file(path)
     try:
         import av
+        from av.error import FFmpegError
     except ImportError:
         raise Unreadable(name, "films need one more package: pip install 'sensorium[media]'") from None
     try:
@@ -103,17 +104,14 @@ def read_clips(
                 wanted.append([first + int(i) for i in evenly(max(1, last - first), frames)])
             order = sorted({index for indices in wanted for index in indices})
             found = dict(zip(order, _decode(container, stream, [index / rate for index in order]), strict=True))
-    except (av.FFmpegError, ValueError) as error:
+    except (FFmpegError, ValueError) as error:
         raise Unreadable(name, f"no film that can be decoded ({error})") from error
     return [torch.stack([found[index] for index in indices], dim=1) for indices in wanted]
 
 
 def _rate_and_duration(name: str, container: Any, stream: Any) -> tuple[float, float]:
     rate = float(stream.average_rate or stream.guessed_rate or 0)
-    if stream.duration:
-        duration = float(stream.duration * stream.time_base)
-    else:
-        duration = (container.duration or 0) / 1e6
+    duration = float(stream.duration * stream.time_base if stream.duration else (container.duration or 0) / 1e6)
     if rate <= 0 or duration <= 0:
         raise Unreadable(name, "states no length or no frame rate")
     return rate, duration

@@ -83,8 +83,7 @@ class ImageBindConfig:
     @property
     def towers(self) -> dict[Modality, TrunkConfig | TextTower]:
         """The modalities that are there."""
-        named = {modality: getattr(self, modality) for modality in MODALITIES}
-        return {modality: tower for modality, tower in named.items() if tower is not None}
+        return {modality: tower for modality in MODALITIES if (tower := getattr(self, modality)) is not None}
 
     def only(self, *modalities: Modality) -> "ImageBindConfig":
         """The same sizes with these modalities alone: the others are neither built nor read from a checkpoint."""

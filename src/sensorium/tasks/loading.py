@@ -48,8 +48,10 @@ def load(
         dim, scale = model.config.embed, float(model.log_scale.exp())
     elif isinstance(model, ImageBind) and "vision" in model.towers:
         image, text, dim, scale = model.towers["vision"], None, model.config.embed, 1.0
-        if isinstance(tower := model.towers["text"] if "text" in model.towers else None, TextTransformer):
-            text, scale = ClipText(tower, _tokenizer(loaded), place), float(model.scales["text"](torch.ones(1)))
+        if "text" in model.towers:
+            tower, one = model.towers["text"], torch.ones(1, device=place)
+            assert isinstance(tower, TextTransformer)
+            text, scale = ClipText(tower, _tokenizer(loaded), place), float(model.scales["text"](one))
     elif isinstance(model, ViT):
         image, text, dim, scale = model.represent, None, model.config.width, 1.0
     else:
@@ -72,8 +74,8 @@ def load(
 def save(model: Embedder | ViT | CLIP | ImageBind, folder: str | Path, *, naming: str) -> Path:
     """Write what `load` returned, or a bare model, under another library's names; returns the weight file.
 
-    `naming` is one of the family's: transformers, openai, open_clip, open_clip_custom_text, timm, google, imagebind. The
-    preprocessing is written too where the naming has a file for it. Raises CheckpointError where the naming cannot
+    `naming` is one of the family's: transformers, openai, open_clip, open_clip_custom_text, timm, google, imagebind.
+    The preprocessing is written too where the naming has a file for it. Raises CheckpointError where the naming cannot
     hold the model, SensoriumError for `pocket`, which is no other library's.
     """
     bare, steps = (model.model, model.preprocess) if isinstance(model, Embedder) else (model, None)
