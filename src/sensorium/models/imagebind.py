@@ -85,7 +85,7 @@ class ImageBindConfig:
         """The modalities that are there."""
         return {modality: tower for modality in MODALITIES if (tower := getattr(self, modality)) is not None}
 
-    def only(self, *modalities: Modality) -> "ImageBindConfig":
+    def only(self, *modalities: str) -> "ImageBindConfig":
         """The same sizes with these modalities alone: the others are neither built nor read from a checkpoint."""
         if unknown := set(modalities) - set(MODALITIES):
             raise ValueError(f"no modality {', '.join(sorted(unknown))}; there are {', '.join(MODALITIES)}")
