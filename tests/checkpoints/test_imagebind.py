@@ -12,6 +12,8 @@ from safetensors.torch import load_file, save_file
 import sensorium
 from sensorium.checkpoints.load import load_model, save_model
 from sensorium.checkpoints.rename import CheckpointError
+from sensorium.data.audio import AudioSteps
+from sensorium.data.video import VideoSteps
 from sensorium.models.imagebind import MODALITIES, ImageBind
 from tests import tiny
 
@@ -103,6 +105,25 @@ def test_another_mask_is_refused(saved: Path, tmp_path: Path) -> None:
     path = changed(saved, tmp_path, **{MASK: torch.zeros(16, 16)})
     with pytest.raises(CheckpointError, match=f"{MASK} is not what"):
         load_model(path, config=tiny.IMAGEBIND)
+
+
+def test_from_files_to_one_space(saved: Path, tmp_path: Path) -> None:
+    soundfile, av = pytest.importorskip("soundfile"), pytest.importorskip("av")
+    soundfile.write(tmp_path / "a.wav", np.random.default_rng(0).normal(size=(30_000, 2)) / 9, 22050)
+    with av.open(str(tmp_path / "a.mp4"), "w") as container:
+        stream = container.add_stream("mpeg4", rate=10)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        frames = (
+            av.VideoFrame.from_ndarray(np.full((48, 64, 3), i, dtype=np.uint8), format="rgb24") for i in range(30)
+        )
+        for frame in (*frames, None):
+            for packet in stream.encode(frame):
+                container.mux(packet)
+    model = load_model(saved, config=tiny.IMAGEBIND.only("vision", "audio")).model
+    assert isinstance(model, ImageBind)
+    sound = AudioSteps(bins=32, frames=44).read(tmp_path / "a.wav")
+    film = VideoSteps(size=32).read(tmp_path / "a.mp4")
+    assert model.embed("audio", sound[None]).shape == model.embed("vision", film[None]).shape == (1, 24)
 
 
 def test_embedder(tmp_path: Path) -> None:
