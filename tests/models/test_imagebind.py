@@ -93,6 +93,8 @@ def test_pictures_of_any_size_and_nothing_else(model: ImageBind) -> None:
     assert model.embed("vision", torch.randn(1, 3, 48, 24)).shape == (1, 24)
     with pytest.raises(ValueError, match=r"reads inputs of \(32, 44\), not \(32, 64\)"):
         model.embed("audio", torch.randn(1, 1, 32, 64))
+    with pytest.raises(ValueError, match=r"reads batches of \(3, 2, 32, 32\), not of"):
+        model.embed("vision", torch.randn(2, 3, 2, 32, 32))  # a film without its axis of clips
     with pytest.raises(ValueError, match="reads inputs of"):
         model.embed("vision", torch.randn(1, 1, 3, 4, 32, 32))
 

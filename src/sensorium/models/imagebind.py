@@ -156,9 +156,15 @@ class Trunk(nn.Module):
         return torch.cat([self.positions[:1], *(resize_positions(grid, old, now, TRANSFORMERS) for grid in frames)])
 
     def embed(self, x: Float[Tensor, "b channels *sides"]) -> Tokens:
-        """z_0: [cls, patches] with their positions. A picture given to a trunk of clips is shown for two frames."""
+        """z_0: [cls, patches] with their positions. A picture given to a trunk of clips is shown for two frames.
+
+        Raises ValueError where the input is none that this trunk reads.
+        """
         if x.ndim == 4 and len(self.grid) == 3:
             x = x[:, :, None].expand(-1, -1, 2, -1, -1)
+        if x.ndim != 2 + len(self.grid) or x.shape[1] != self.config.channels:
+            wanted = (self.config.channels, *self.config.sides)
+            raise ValueError(f"this trunk reads batches of {wanted}, not of {tuple(x.shape[1:])}")
         return prepend(self.cls, self.norm_patches(self.patches(x))) + self.positions_for(*x.shape[2:])
 
     def tokens(self, x: Float[Tensor, "b channels *sides"]) -> Tokens:
