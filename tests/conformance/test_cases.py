@@ -9,7 +9,18 @@ import torch
 
 from sensorium.checkpoints.files import Checkpoint
 from sensorium.checkpoints.formats import build
-from tests.conformance import clip, dinov2, dinov3, dinov3_training, layoutlmv2, videoclip, vilbert, visualbert, vit
+from tests.conformance import (
+    clip,
+    dinov2,
+    dinov3,
+    dinov3_training,
+    imagebind,
+    layoutlmv2,
+    videoclip,
+    vilbert,
+    visualbert,
+    vit,
+)
 from tests.conformance.weights import digest, list_cases, load_case
 
 FOLDER = os.environ.get("CONFORMANCE_CASES")
@@ -23,6 +34,7 @@ FAMILIES = (
     layoutlmv2,
     vit,
     videoclip,
+    imagebind,
 )
 KINDS = {kind: check for family in FAMILIES for kind, check in family.KINDS.items()}
 

@@ -69,19 +69,23 @@ def test_masked_tokens_cannot_be_seen() -> None:
 
 def test_null_token_is_one_more_key() -> None:
     attention = Attention(8, 2, null_token=True)
-    assert attention.null is not None
-    nn.init.normal_(attention.null)
+    assert attention.null_key is not None
+    assert attention.null_value is not None
+    nn.init.normal_(attention.null_key)
+    nn.init.normal_(attention.null_value)
     x = torch.randn(3, 4, 8)
     plain = Attention(8, 2)
-    plain.load_state_dict({key: t for key, t in attention.state_dict().items() if key != "null"})
+    plain.load_state_dict({key: t for key, t in attention.state_dict().items() if "null" not in key})
     q, k, v = (layer(x).unflatten(-1, (2, 4)).transpose(1, 2) for layer in (plain.query, plain.key, plain.value))
-    null_key, null_value = attention.null.detach().view(2, 1, 2, 4).transpose(1, 2).unsqueeze(1).expand(2, 3, 2, 1, 4)
+    null_key, null_value = (
+        null.detach().view(1, 2, 1, 4).expand(3, 2, 1, 4) for null in (attention.null_key, attention.null_value)
+    )
     k, v = torch.cat([k, null_key], 2), torch.cat([v, null_value], 2)
     weights = (q @ k.mT / 2).softmax(-1)
     torch.testing.assert_close(attention(x), plain.out((weights @ v).transpose(1, 2).flatten(2)))
     alone = torch.zeros(1, 1, 4, 5, dtype=torch.bool)
     alone[..., -1] = True  # every query looks at nothing: it gets the learned nothing
-    expected = attention.out(attention.null[1].expand(3, 4, 8))
+    expected = attention.out(attention.null_value.expand(3, 4, 8))
     torch.testing.assert_close(attention(x, mask=alone), expected)
 
 

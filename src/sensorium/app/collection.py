@@ -21,7 +21,12 @@ def load_model(name: str) -> "Embedder":
         import sensorium
 
         path = Path(name).expanduser()
-        return sensorium.load(str(path.resolve()) if path.exists() else name, precision="auto")
+        model = sensorium.load(str(path.resolve()) if path.exists() else name, precision="auto")
+    if isinstance(model, sensorium.Loaded):
+        raise sensorium.SensoriumError(
+            f"{name} is {model.found}: it does not embed pictures; choose a CLIP or `pocket`"
+        )
+    return model
 
 
 def index_for(folder: Path | None, model: str | None) -> "Index":

@@ -113,7 +113,7 @@ def _decode(file: Path) -> Mapping[str, object]:
             names = archive.namelist()
         if names and all(name.endswith(".npy") for name in names):
             return _npz(file)
-        return read_torchscript(file) if is_torchscript(names) else _pickle(file)
+        return read_torchscript(file) if is_torchscript(names) else _pickle(file, mapped=True)
     if head[:1] == b"\x80":
         return _pickle(file)
     if head == b"version ht":  # version https://git-lfs.github.com/spec/v1
@@ -149,12 +149,13 @@ def _npz(file: Path) -> Mapping[str, object]:
             ) from None
 
 
-def _pickle(file: Path) -> Mapping[str, object]:
+def _pickle(file: Path, *, mapped: bool = False) -> Mapping[str, object]:
+    """A torch file; `mapped` leaves every tensor on the disk until its numbers are used, as safetensors does."""
     try:
         # Training scripts put their arguments beside the weights: a Namespace only holds values, and runs nothing.
         with warnings.catch_warnings(), torch.serialization.safe_globals([Namespace]):
             warnings.simplefilter("ignore")  # about pickles of another protocol, which then fail
-            value = torch.load(file, map_location="cpu", weights_only=True)
+            value = torch.load(str(file), map_location="cpu", weights_only=True, mmap=mapped)
     except pickle.UnpicklingError as error:
         if asked := re.search(r"GLOBAL (\S+)", str(error)):
             raise CheckpointError(

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from sensorium.checkpoints.files import Checkpoint
-from sensorium.checkpoints.rename import Row
+from sensorium.checkpoints.rename import Row, State
 from sensorium.data.preprocess import Preprocess
 
 
@@ -33,6 +33,16 @@ def no_picture(checkpoint: Checkpoint, config: Any) -> None:
     """The model takes no picture as it is: it reads words, regions, or several kinds of media."""
 
 
+def the_whole(config: Any, name: str) -> bool:
+    """Every tensor of a checkpoint is of the model."""
+    return True
+
+
+def no_constants(config: Any) -> State:
+    """Every tensor of a checkpoint was learned."""
+    return {}
+
+
 @dataclass(frozen=True, kw_only=True)
 class Format:
     """One naming of one family.
@@ -41,7 +51,9 @@ class Format:
     sizes from the tensors and the file beside them. `file` is that file's name where the naming has one, and
     `describe` writes it; `needs_file` is for a naming that only the file tells from another, `official` for that of the
     authors' own files. `tied` maps names of theirs that are copies to the names they copy. `implied` are tensors of
-    ours that the naming leaves out because they follow from the sizes, or have no effect. `preprocess` is how the line
+    ours that the naming leaves out because they follow from the sizes, or have no effect; `constants` are tensors of
+    theirs that follow from the sizes: required to be so, and written when saving. `belongs` says which names a config
+    asks for, where a model can be built in part: the others are knowingly left unread. `preprocess` is how the line
     of checkpoints prepares a picture.
     """
 
@@ -57,6 +69,8 @@ class Format:
     tied: Callable[[Any], dict[str, str]] = no_ties
     implied: Callable[[Any], dict[str, Tensor]] = nothing_implied
     preprocess: Callable[[Checkpoint, Any], Preprocess | None] = no_picture
+    belongs: Callable[[Any, str], bool] = the_whole
+    constants: Callable[[Any], State] = no_constants
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from sensorium.checkpoints import (
     dinotxt,
     dinov2,
     dinov3,
+    imagebind,
     layoutlmv2,
     videoclip,
     vilbert,
@@ -37,6 +38,7 @@ FAMILIES: dict[str, Family] = {
         *vit.FAMILIES,
         *visualbert.FAMILIES,
         *videoclip.FAMILIES,
+        *imagebind.FAMILIES,
     )
 }
 FORMATS = tuple(known for family in FAMILIES.values() for known in family.formats)
@@ -100,7 +102,10 @@ def fill(model: nn.Module, tensors: State, known: Format) -> None:
     """Copy a checkpoint into a model built on the meta device, in fp32; raises CheckpointError naming misfits."""
     config = config_of(model)
     rows = known.rows(config)
-    single = _without_copies(tensors, known.tied(config))
+    single = _without_copies(asked_for(tensors, known, config), known.tied(config))
+    for name, constant in known.constants(config).items():
+        if name in single and not torch.equal(single.pop(name).float(), constant):
+            raise CheckpointError(f"{name} is not what a model of these sizes has")
     ours = known.implied(config) | to_ours(single, rows)
     wanted = model.state_dict()
     for key, tensor in wanted.items():
@@ -109,6 +114,11 @@ def fill(model: nn.Module, tensors: State, known: Format) -> None:
     check(single, ours, wanted, rows)
     whole = {k: t.contiguous() if wanted[k].dtype == torch.int64 else t.float().contiguous() for k, t in ours.items()}
     model.load_state_dict(whole, assign=True)
+
+
+def asked_for(tensors: State, known: Format, config: Config) -> State:
+    """The tensors of the parts that a config asks for: the whole checkpoint, but where a model is built in part."""
+    return {name: tensor for name, tensor in tensors.items() if known.belongs(config, name)}
 
 
 def _without_copies(tensors: State, tied: Mapping[str, str]) -> State:
@@ -173,7 +183,8 @@ def export(model: nn.Module, known: Format) -> State:
     implied = known.implied(config)
     ours = {key: tensor for key, tensor in model.state_dict().items() if tensor.numel() and key not in implied}
     theirs = to_theirs(ours, known.rows(config))
-    return theirs | {copy: theirs[source] for copy, source in known.tied(config).items()}
+    copies = {copy: theirs[source] for copy, source in known.tied(config).items()}
+    return theirs | copies | known.constants(config)
 
 
 def parameters(config: Config) -> int:

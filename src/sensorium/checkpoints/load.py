@@ -14,7 +14,16 @@ from torch import Tensor, nn
 
 from sensorium.checkpoints.files import SUFFIXES, read_checkpoint, write_safetensors
 from sensorium.checkpoints.format import Config, Format
-from sensorium.checkpoints.formats import PRESETS, build, config_of, configure, export, family_of, format_named
+from sensorium.checkpoints.formats import (
+    PRESETS,
+    asked_for,
+    build,
+    config_of,
+    configure,
+    export,
+    family_of,
+    format_named,
+)
 from sensorium.checkpoints.hub import fetch, is_hub_id
 from sensorium.checkpoints.rename import CheckpointError
 from sensorium.checkpoints.sources import SOURCES, Source
@@ -52,7 +61,8 @@ def load_model(source: str | Path, *, revision: str | None = None, config: Confi
 
     `source` is a preset (`clip-vit-b-32`), a hub id (`org/name` or `org/name@revision`), a folder as
     transformers, timm or open_clip write it, or a weight file (.safetensors, .npz, OpenAI's .pt, a weights-only
-    .pt/.bin). `config` overrules the sizes read from the files. Raises CheckpointError with the remedy.
+    .pt/.bin). `config` overrules the sizes read from the files; one that asks for a part of the model (ImageBind with
+    fewer modalities) leaves the other tensors unread. Raises CheckpointError with the remedy.
     """
     path, public = locate(source, revision=revision)
     checkpoint = read_checkpoint(path)
@@ -63,7 +73,7 @@ def load_model(source: str | Path, *, revision: str | None = None, config: Confi
         model=model,
         format=known,
         preprocess=steps,
-        fingerprint=fingerprint(checkpoint.tensors, steps),
+        fingerprint=fingerprint(asked_for(checkpoint.tensors, known, config_of(model)), steps),
         path=path,
         source=public,
     )

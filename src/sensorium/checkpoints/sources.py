@@ -82,6 +82,11 @@ SOURCES: dict[str, Source] = {
     "layoutlmv2-base": _layout("layoutlmv2-base-uncased", "IIT-CDIP, 11M pages"),
     "layoutlmv2-large": _layout("layoutlmv2-large-uncased", "IIT-CDIP, 11M pages"),
     "layoutxlm-base": _layout("layoutxlm-base", "30M documents in 53 languages"),
+    "imagebind-huge": Source(
+        hub="nielsr/imagebind-huge",
+        licence="CC-BY-NC-SA-4.0",
+        trained_on="AudioSet, SUN RGB-D, LLVIP, Ego4D, and LAION-2B through OpenCLIP",
+    ),
     "vit-ti-16": _timm("vit_tiny_patch16_224"),
     "vit-s-16": _timm("vit_small_patch16_224"),
     "vit-s-32": _timm("vit_small_patch32_224"),

@@ -14,8 +14,9 @@ from sensorium.data.errors import SensoriumError
 from sensorium.data.tokenizer import ClipTokenizer
 from sensorium.models.clip import CLIP
 from sensorium.models.dinotxt import DINOtxt
+from sensorium.models.imagebind import ImageBind
 from sensorium.nn.packed import pack
-from sensorium.tasks.embedding import Embedder, Precision, choose
+from sensorium.tasks.embedding import Embedder, ImageTower, Precision, TextTower, choose
 
 VOCABULARY = 49408  # CLIP's byte pairs with the two ends
 
@@ -38,13 +39,15 @@ def load(
     config: Config | None = None,
     device: str = "auto",
     precision: Precision = "fp32",
-) -> Embedder:
-    """A model with its preprocessing, ready to embed.
+) -> Embedder | Loaded:
+    """A model with its preprocessing, recognised by the names in its file alone.
 
     `source` is `pocket` (the embedded default), a preset such as `clip-vit-b-32` (fetched from the hub once), a
     hub id (`org/name`, `org/name@revision`), a folder as transformers, timm or open_clip write it, or an official
-    checkpoint file. `precision="auto"` takes bf16 where the hardware multiplies it faster than fp32. Raises
-    CheckpointError naming the file or tensor at fault, with the remedy.
+    checkpoint file. A model that reads pictures alone comes as an `Embedder`; one that reads words with regions,
+    pages or clips comes as `Loaded`: its `model`, ready to call, and `found`, which says what it is.
+    `precision="auto"` takes bf16 where the hardware multiplies it faster than fp32. Raises CheckpointError naming the
+    file or tensor at fault, with the remedy.
     """
     place, digits = choose(device, precision)
     if source == "pocket":
@@ -53,15 +56,10 @@ def load(
     loaded.model.to(place)
     if place.type == "cpu" and digits == "fp32":
         pack(loaded.model)
-    model = loaded.model
-    if isinstance(model, CLIP | DINOtxt):
-        image, text = model.vision, ClipText(model, _tokenizer(loaded), place)
-        dim, scale = model.config.embed, float(model.log_scale.exp())
-    elif isinstance(model, Trunk):
-        image, text, dim, scale = model.represent, None, model.dim, 1.0
-    else:
-        raise SensoriumError(f"{source} is {loaded.found}: it does not embed pictures")
-    assert loaded.preprocess is not None
+    image, dim = _sight(loaded.model)
+    if image is None or loaded.preprocess is None:
+        return loaded
+    text, scale = _words(loaded, place)
     return Embedder(
         name=loaded.name,
         fingerprint=loaded.fingerprint,
@@ -72,18 +70,38 @@ def load(
         logit_scale=scale,
         device=place,
         precision=digits,
-        model=model,
+        model=loaded.model,
     )
 
 
-def save(model: Embedder | nn.Module, folder: str | Path, *, naming: str) -> Path:
+def _sight(model: nn.Module) -> tuple[ImageTower | None, int]:
+    """What turns pictures into vectors, and how long these are; None where nothing does."""
+    if isinstance(model, CLIP | DINOtxt):
+        return model.vision, model.config.embed
+    if isinstance(model, ImageBind):
+        return (None if model.config.vision is None else model.towers["vision"]), model.config.embed
+    return (model.represent, model.dim) if isinstance(model, Trunk) else (None, 0)
+
+
+def _words(loaded: Loaded, place: torch.device) -> tuple[TextTower | None, float]:
+    """What turns sentences into vectors of the same space, and what cosines are multiplied by."""
+    model = loaded.model
+    if isinstance(model, CLIP | DINOtxt):
+        return ClipText(model.text, _tokenizer(loaded), model.config.text.context, place), float(model.log_scale.exp())
+    if isinstance(model, ImageBind) and model.config.text is not None:
+        text = ClipText(model.towers["text"], _tokenizer(loaded), model.config.text.context, place)
+        return text, float(model.scales["text"](torch.ones(1, device=place)))
+    return None, 1.0
+
+
+def save(model: Embedder | Loaded | nn.Module, folder: str | Path, *, naming: str) -> Path:
     """Write what `load` returned, or a bare model, under another library's names; returns the weight file.
 
-    `naming` is one of the family's: transformers, official, openai, open_clip, open_clip_custom_text, timm, google.
+    `naming` is one of the family's: official, transformers, openai, open_clip, open_clip_custom_text, timm, google ...
     The preprocessing is written too where the naming has a file for it. Raises CheckpointError where the naming
     cannot hold the model, SensoriumError for `pocket`, which is no other library's.
     """
-    if not isinstance(model, Embedder):
+    if isinstance(model, nn.Module):
         return save_model(model, folder, naming=naming)
     if model.model is None or model.name == "pocket":
         raise SensoriumError(f"{model.name} has no other library's names to be saved under")
@@ -93,7 +111,8 @@ def save(model: Embedder | nn.Module, folder: str | Path, *, naming: str) -> Pat
 def _tokenizer(loaded: Loaded) -> ClipTokenizer:
     """The vocabulary beside the weights where it is another one than CLIP's."""
     model = loaded.model
-    standard = isinstance(model, CLIP | DINOtxt) and model.config.text.words == VOCABULARY
+    text = model.config.text if isinstance(model, CLIP | DINOtxt | ImageBind) else None
+    standard = text is not None and text.words == VOCABULARY
     return ClipTokenizer() if standard else ClipTokenizer.from_file(loaded.folder)
 
 
@@ -123,9 +142,8 @@ def _pocket(device: torch.device) -> Embedder:
 class ClipText:
     """Sentences through CLIP's tokeniser and a text tower made for it; long ones are cut at the tower's context."""
 
-    def __init__(self, model: CLIP | DINOtxt, tokenizer: ClipTokenizer, device: torch.device) -> None:
-        self.tower, self.tokenizer, self.device = model.text, tokenizer, device
-        self.context = model.config.text.context
+    def __init__(self, tower: nn.Module, tokenizer: ClipTokenizer, context: int, device: torch.device) -> None:
+        self.tower, self.tokenizer, self.context, self.device = tower, tokenizer, context, device
 
     def __call__(self, texts: Sequence[str]) -> Float[Tensor, "b d"]:
         """Embed a batch, not normalised."""
