@@ -6,7 +6,7 @@ from typing import Any, cast
 import torch
 from torch import nn
 
-from sensorium.checkpoints import clip, vit
+from sensorium.checkpoints import clip, detector, vit
 from sensorium.checkpoints.files import Checkpoint
 from sensorium.checkpoints.format import Config, Family, Format
 from sensorium.checkpoints.rename import CheckpointError, State, check, to_ours, to_theirs
@@ -18,6 +18,7 @@ FAMILIES: dict[str, Family] = {
     for family in (
         *clip.FAMILIES,
         *vit.FAMILIES,
+        *detector.FAMILIES,
     )
 }
 FORMATS = tuple(known for family in FAMILIES.values() for known in family.formats)
