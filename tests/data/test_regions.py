@@ -221,6 +221,24 @@ def test_damaged_rows_are_named_with_image_and_field(tmp_path: Path, other: dict
         list(RegionTable(path).stream())
 
 
+def test_a_table_of_twenty_gigabytes_opens_without_reading_it(tmp_path: Path) -> None:
+    path = tmp_path / "t.tsv"
+    path.write_bytes(row("1", some()))
+    with open(path, "r+b") as file:
+        file.truncate(20 << 30)  # a hole: takes no space, and would take minutes to read
+    image, regions = next(RegionTable(path).stream())
+    assert image == "1"
+    same(regions, some())
+
+
+def test_a_row_without_its_id(tmp_path: Path) -> None:
+    path = tmp_path / "t.tsv"
+    columns = ("features", "image_id", "boxes", "num_boxes", "image_h", "image_w", "more")
+    path.write_bytes(row("1", some(), columns, more=b"?") + b"\n")
+    with pytest.raises(Unreadable, match="has 1 columns"):
+        RegionTable(path, columns)["1"]
+
+
 def test_a_table_of_other_columns(tmp_path: Path) -> None:
     path = tmp_path / "t.tsv"
     path.write_bytes(b"1\t2\t3\n")
@@ -242,12 +260,18 @@ def test_hdf5(tmp_path: Path) -> None:
             file[f"{name}/image_w"], file[f"{name}/image_h"] = value.width, value.height
         file["bad/features"] = h5py.ExternalLink("groups.h5", "1/features")
         file["empty/boxes"] = s.boxes
+        layout = h5py.VirtualLayout(shape=(3, 8), dtype="f4")
+        layout[:] = h5py.VirtualSource("elsewhere.h5", "features", shape=(3, 8))
+        file.create_virtual_dataset("virtual/features", layout)
+        file["virtual/boxes"], file["virtual/image_w"], file["virtual/image_h"] = s.boxes, 9, 9
     store = open_regions(tmp_path / "groups.h5")
-    assert set(store) == {"1", "2", "bad", "empty"}
+    assert set(store) == {"1", "2", "bad", "empty", "virtual"}
     same(store["1"], r)
     same(store["2"], s)
     with pytest.raises(Unreadable, match="image bad: features is a link to another file"):
         store["bad"]
+    with pytest.raises(Unreadable, match="image virtual: features keeps its numbers in another file"):
+        store["virtual"]
     with pytest.raises(Unreadable, match="image empty: has no features"):
         store["empty"]
     with pytest.raises(KeyError):

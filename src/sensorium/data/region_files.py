@@ -14,7 +14,7 @@ import zlib
 from collections.abc import Generator, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, BinaryIO, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -147,7 +147,7 @@ class RegionTable(Mapping[str, Regions]):
         """Every row in the order of the file."""
         with open(self.path, "rb") as file:
             file.seek(self.start)
-            for line in file:
+            for line in _lines(file):
                 yield self._row(line)
 
     def index(self) -> dict[str, int]:
@@ -196,8 +196,11 @@ class RegionTable(Mapping[str, Regions]):
         with open(self.path, "rb") as file:
             file.seek(self.start)
             offset = self.start
-            for line in file:
-                offsets.setdefault(_id(line.split(b"\t", self.place + 1)[self.place]), offset)
+            for line in _lines(file):
+                cells = line.split(b"\t", self.place + 1)
+                if len(cells) <= self.place:
+                    raise Unreadable(self.path, f"its row at byte {offset} has {len(cells)} columns")
+                offsets.setdefault(_id(cells[self.place]), offset)
                 offset += len(line)
         return offsets
 
@@ -329,6 +332,11 @@ def from_cells(row: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, An
             names[name], cells[name], whole_number("", names["count"], values["count"]), *ARRAYS[name]
         )
     return values
+
+
+def _lines(file: BinaryIO) -> Iterator[bytes]:
+    """The lines of a file, none of them larger than memory: a longer one comes in parts, which are no rows."""
+    return iter(lambda: file.readline(LIMIT), b"")
 
 
 def _id(cell: Any) -> str:

@@ -38,7 +38,7 @@ class DetectorConfig:
     attributes: int = 400
     class_width: int = 256
     attribute_width: int = 512
-    sizes: tuple[float, ...] = (32.0, 64.0, 128.0, 256.0, 512.0)
+    sizes: tuple[float, ...] = (64.0, 128.0, 256.0, 512.0)
     ratios: tuple[float, ...] = (0.5, 1.0, 2.0)
     pool: int = 14
     dilated: bool = True

@@ -26,7 +26,7 @@ class RegionMaxima:
         corners = torch.minimum(corners.clamp(min=0), corners.new_tensor([width, height, width, height]))
         top, bottom = self._bins(corners[:, 1], corners[:, 3], height)
         left, right = self._bins(corners[:, 0], corners[:, 2], width)
-        level_y, level_x = _level(bottom - top), _level(right - left)
+        level_y, level_x = _level(bottom - top, self.levels[0]), _level(right - left, self.levels[1])
         base = ((level_y * self.levels[1])[:, :, None] + level_x[:, None, :]) * (height * width)
         out = None
         for y in (top, bottom - (1 << level_y)):
@@ -61,6 +61,7 @@ def _doublings(x: Float[Tensor, "h w c"], axis: int, levels: int) -> list[Float[
     return made
 
 
-def _level(cells: Int[Tensor, "n side"]) -> Int[Tensor, "n side"]:
-    """floor(log2) of whole numbers; 0 for none."""
-    return torch.frexp(cells.clamp(min=1).double()).exponent.long() - 1
+def _level(cells: Int[Tensor, "n side"], levels: int) -> Int[Tensor, "n side"]:
+    """floor(log2) of whole numbers, 0 for none."""
+    powers = torch.tensor([1 << level for level in range(1, levels)], dtype=cells.dtype, device=cells.device)
+    return (cells[..., None] >= powers).sum(-1)
