@@ -177,3 +177,12 @@ print("the same")
 def test_compiled_in_one_graph_equals_eager() -> None:
     run = subprocess.run([sys.executable, "-W", "ignore", "-c", PROGRAM], capture_output=True, text=True, timeout=300)
     assert run.stdout.strip() == "the same", run.stderr[-3000:]
+
+
+@pytest.mark.parametrize("selection", [FIXED_36, ADAPTIVE])
+def test_a_picture_in_which_nothing_is_proposed_has_no_regions(selection: Selection) -> None:
+    model = tiny_detector.build()
+    nowhere = torch.zeros(0, 4)
+    found = select(model.describe(torch.randn(1, 64, 4, 5), nowhere), nowhere, (64, 80), selection)
+    assert found.features.shape == (0, 128)
+    assert found.boxes.shape == (0, 4)
