@@ -9,6 +9,7 @@ from torch import nn
 from sensorium.checkpoints import (
     clip,
     convnext,
+    detector,
     dinotxt,
     dinov2,
     dinov3,
@@ -39,6 +40,7 @@ FAMILIES: dict[str, Family] = {
         *visualbert.FAMILIES,
         *videoclip.FAMILIES,
         *imagebind.FAMILIES,
+        *detector.FAMILIES,
     )
 }
 FORMATS = tuple(known for family in FAMILIES.values() for known in family.formats)

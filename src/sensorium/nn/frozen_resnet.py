@@ -31,9 +31,12 @@ class FrozenBatchNorm2d(nn.Module):
 class ConvNorm(nn.Module):
     """A convolution without bias, then a frozen norm."""
 
-    def __init__(self, inputs: int, outputs: int, side: int, stride: int = 1, *, groups: int = 1) -> None:
+    def __init__(
+        self, inputs: int, outputs: int, side: int, stride: int = 1, *, groups: int = 1, dilation: int = 1
+    ) -> None:
         super().__init__()
-        self.conv = nn.Conv2d(inputs, outputs, side, stride, side // 2, groups=groups, bias=False)
+        around = side // 2 * dilation
+        self.conv = nn.Conv2d(inputs, outputs, side, stride, around, dilation, groups=groups, bias=False)
         self.norm = FrozenBatchNorm2d(outputs)
 
     def forward(self, x: Float[Tensor, "b inputs h w"]) -> Float[Tensor, "b outputs h2 w2"]:
@@ -61,12 +64,20 @@ class Bottleneck(nn.Module):
     """
 
     def __init__(
-        self, inputs: int, width: int, outputs: int, stride: int = 1, *, groups: int = 1, stride_first: bool = False
+        self,
+        inputs: int,
+        width: int,
+        outputs: int,
+        stride: int = 1,
+        *,
+        groups: int = 1,
+        stride_first: bool = False,
+        dilation: int = 1,
     ) -> None:
         super().__init__()
         first, second = (stride, 1) if stride_first else (1, stride)
         self.conv1 = ConvNorm(inputs, width, 1, first)
-        self.conv2 = ConvNorm(width, width, 3, second, groups=groups)
+        self.conv2 = ConvNorm(width, width, 3, second, groups=groups, dilation=dilation)
         self.conv3 = ConvNorm(width, outputs, 1)
         self.shortcut = ConvNorm(inputs, outputs, 1, stride) if inputs != outputs else nn.Identity()
 
@@ -89,6 +100,7 @@ class Stage(nn.Sequential):
         *,
         groups: int = 1,
         stride_first: bool = False,
+        dilation: int = 1,
     ) -> None:
         super().__init__(
             *(
@@ -99,6 +111,7 @@ class Stage(nn.Sequential):
                     1 if index else stride,
                     groups=groups,
                     stride_first=stride_first,
+                    dilation=dilation,
                 )
                 for index in range(depth)
             )
