@@ -83,14 +83,14 @@ def trunks(model: Detector) -> list[Trunk]:
             module=model.res5,
             inputs={"cells": torch.rand(2, 4 * c.width, c.pool, c.pool)},
             varies={"cells": {0: Axis("regions")}},
-            outputs=("cells",),
+            outputs=("map",),
         ),
         Trunk(
             name="head",
             module=model.head,
             inputs={"features": torch.randn(2, 8 * c.width)},
             varies={"features": {0: Axis("regions")}},
-            outputs=("features", "classes", "attributes", "change"),
+            outputs=("same", "classes", "attributes", "change"),
         ),
     ]
 

@@ -102,11 +102,8 @@ class Call(nn.Module):
 
     def __init__(self, model: nn.Module, method: str) -> None:
         super().__init__()
-        self.model, self.method = model, method
-
-    def forward(self, *inputs: Tensor) -> Tensor:
-        """What the method returns."""
-        return getattr(self.model, self.method)(*inputs)
+        self.model = model
+        self.forward = getattr(model, method)  # with the method's own signature, which exporters read
 
 
 def picture_axes(patch: int = 1, *, sizes: bool = True) -> dict[int, Axis]:
@@ -140,6 +137,6 @@ def picture_features(model: nn.Module, *, patch: int, side: int) -> list[Trunk]:
             module=model,
             inputs={"image": torch.randn(2, 3, side, side)},
             varies={"image": picture_axes(patch)},
-            outputs=("cls", "registers", "patches"),
+            outputs=("cls_token", "register_tokens", "patch_tokens"),
         )
     ]

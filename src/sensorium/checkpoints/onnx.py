@@ -119,7 +119,7 @@ def _difference(trunk: Trunk, path: Path, inputs: Mapping[str, Tensor]) -> float
     found = session.run(None, {name: tensor.numpy() for name, tensor in inputs.items()})
     wanted = trunk.module(*inputs.values())
     pairs = zip(found, [wanted] if isinstance(wanted, Tensor) else wanted, strict=True)
-    return max(float(np.abs(y - t.numpy()).max() / max(np.abs(t.numpy()).max(), 1e-12)) for y, t in pairs)
+    return max(float(np.abs(y - t.numpy()).max() / max(np.abs(t.numpy()).max(), 1e-12)) for y, t in pairs if t.numel())
 
 
 @contextmanager

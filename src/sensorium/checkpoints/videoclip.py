@@ -213,13 +213,13 @@ def towers_trunks(model: VideoCLIP | VLM) -> list[Trunk]:
 
 def frames_trunks(model: S3D) -> list[Trunk]:
     """Clips to vectors."""
-    frames, rows, columns = (Axis(name, 32, 1) for name in ("frames", "rows", "columns"))
+    rows, columns = (Axis(name, 32, 1) for name in ("rows", "columns"))
     return [
         Trunk(
             name="video",
             module=model,
             inputs={"video": torch.rand(2, 3, 32, 64, 64)},
-            varies={"video": {0: Axis("batch"), 2: frames, 3: rows, 4: columns}},
+            varies={"video": {0: Axis("batch"), 3: rows, 4: columns}},
         )
     ]
 

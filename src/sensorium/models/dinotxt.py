@@ -115,7 +115,7 @@ class Text(nn.Module):
         if not torch.compiler.is_compiling():
             ids = ids[:, : int(ends.max()) + 1]  # exact: no token looks at what comes after it
         x = self.tokens(ids)
-        return self.project(x[torch.arange(len(x), device=x.device), ends])
+        return self.project(x[torch.arange(x.shape[0], device=x.device), ends])
 
 
 class DINOtxt(nn.Module):

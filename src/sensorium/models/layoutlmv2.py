@@ -245,6 +245,6 @@ class LayoutLMv2(nn.Module):
         look = self.embed_page(self.page(image), cells)
         x = torch.cat([self.embed_text(ids, boxes, segments), look], dim=1)
         positions = torch.cat([torch.arange(part, device=ids.device) for part in (ids.shape[1], look.shape[1])])
-        places = torch.cat([boxes, cells.expand(len(boxes), -1, -1)], dim=1)
+        places = torch.cat([boxes, cells.expand(boxes.shape[0], -1, -1)], dim=1)
         seen = None if mask is None else torch.cat([mask, mask.new_ones(look.shape[:2])], dim=1)
         return x, self.bias(positions, places, seen)

@@ -213,7 +213,7 @@ class VisualBERT(nn.Module):
 
     def represent(self, ids: Words, regions: Regions, **given: Unpack[Given]) -> Float[Tensor, "b width"]:
         """tanh(W·h) of [CLS]: words and picture in one vector."""
-        return self.pooler(self(ids, regions, at=ids.new_zeros(len(ids), 1), **given)[:, 0])
+        return self.pooler(self(ids, regions, at=ids.new_zeros(ids.shape[0], 1), **given)[:, 0])
 
     def pretrain(
         self, ids: Words, regions: Regions, masked: Int[Tensor, "b k"], **given: Unpack[Given]
@@ -226,7 +226,7 @@ class VisualBERT(nn.Module):
     def answer(self, ids: Words, regions: Regions, **given: Unpack[Given]) -> Float[Tensor, "b labels"]:
         """VQA (section 4.1): answer logits, read at [MASK], which stands before the last [SEP] of the text."""
         mask = given.get("mask")
-        length = ids.new_full((len(ids),), ids.shape[1]) if mask is None else mask.sum(1)
+        length = ids.new_full((ids.shape[0],), ids.shape[1]) if mask is None else mask.sum(1)
         x = self(ids, regions, at=length[:, None] - 2, **given)
         return _present(self.classifier, "a classifier")(x[:, 0])
 

@@ -35,7 +35,7 @@ def embed_frames(
     count = frames.shape[1]
     if count > limit:
         raise ValueError(f"a clip has {count} frames, the model reads at most {limit}")
-    first, last = (embedding.word.weight[word].expand(len(frames), 1, -1) for word in ends)
+    first, last = (embedding.word.weight[word].expand(frames.shape[0], 1, -1) for word in ends)
     places = embedding.position.weight
     positions = torch.cat([places[: count + 1], places[limit + 1 : limit + 2]])
     return embedding.norm(torch.cat([first, frames, last], dim=1) + positions + embedding.segment.weight[0])
