@@ -11,6 +11,9 @@ import pytest
 from PIL import Image
 from skimage import data as photographs
 
+from sensorium.checkpoints.load import save_model
+from tests import tiny
+
 README = Path(__file__).parent.parent / "README.md"
 
 
@@ -21,13 +24,14 @@ def blocks(language: str) -> list[str]:
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A user's folder: ~/Pictures with photographs in it, and two of them where the commands are typed."""
+    """A user's folder: ~/Pictures with photographs in it, and some of them, and a model, where commands are typed."""
     home = tmp_path_factory.mktemp("home")
     pictures = home / "Pictures"
     pictures.mkdir()
     for name, pixels in (("cat", photographs.cat()), ("dog", photographs.astronaut()), ("cup", photographs.coffee())):
         Image.fromarray(pixels).save(pictures / f"{name}.jpg")
         Image.fromarray(pixels).save(home / f"{name}.jpg")
+    save_model(tiny.build(tiny.VIT), home / "my-model", naming="timm")
     return home
 
 

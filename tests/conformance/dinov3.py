@@ -16,8 +16,8 @@ from sensorium.models.dinotxt import DINOtxt
 from sensorium.models.dinov3 import DINOHead, DINOv3, DINOv3Config
 from sensorium.nn.features import Features
 from sensorium.nn.rotary import geometric_periods, grid_coordinates, rotary_table, spaced_periods
-from tests.conformance.dinov2 import expect, grid
-from tests.conformance.steps import Preset, load
+from tests.conformance.dinov2 import grid
+from tests.conformance.steps import Preset, all_close, load
 from tests.conformance.weights import Case
 
 EPSILON = {"layernormbf16": 1e-5, "layernorm": 1e-6, "rmsnorm": 1e-5}
@@ -63,7 +63,7 @@ def dinov3_vit(case: Case) -> None:
     if config.local_norm:
         outputs["train_mode.global_crop.x_norm_clstoken"] = model(image, masks.bool()).cls
         outputs["train_mode.local_crop.x_norm_clstoken"] = model(other, local=True).cls
-    expect(case, outputs)
+    all_close(case, outputs)
 
 
 def dinov3_vit_hf(case: Case) -> None:
@@ -79,7 +79,7 @@ def dinov3_vit_hf(case: Case) -> None:
     ):
         outputs[f"{prefix}last_hidden_state"] = torch.cat([features.cls[:, None], *features[1:]], dim=1)
         outputs[f"{prefix}pooler_output"] = features.cls
-    expect(case, outputs)
+    all_close(case, outputs)
 
 
 def dinov3_rope_tables(case: Case) -> None:
@@ -96,7 +96,7 @@ def dinov3_rope_tables(case: Case) -> None:
         for part, table in (("sin", sin), ("cos", cos)):
             outputs[f"{name}.{part}"] = torch.cat([table, table], dim=-1).float()  # both channels of every pair
         outputs[f"{name}.periods"] = periods.float()
-    expect(case, outputs)
+    all_close(case, outputs)
 
 
 def dinov3_dino_head(case: Case) -> None:
@@ -109,7 +109,7 @@ def dinov3_dino_head(case: Case) -> None:
     assert back.keys() == case.state.keys()
     assert all(torch.equal(back[name], tensor) for name, tensor in case.state.items())
     x = case.inputs["x"]
-    expect(case, {"out": head(x), "bottleneck_normalized": head.embed(x)})
+    all_close(case, {"out": head(x), "bottleneck_normalized": head.embed(x)})
 
 
 def dinov3_convnext(case: Case) -> None:
@@ -133,7 +133,7 @@ def dinov3_convnext(case: Case) -> None:
     chosen = [config.widths.index(case.outputs[name].shape[-1]) for name in raw]
     for name, features in zip(raw, model.layers(image, chosen, norm=False, patch=16), strict=True):
         outputs[name] = features.patches
-    expect(case, outputs)
+    all_close(case, outputs)
 
 
 def dinov3_convnext_hf(case: Case) -> None:
@@ -147,7 +147,7 @@ def dinov3_convnext_hf(case: Case) -> None:
         outputs[f"{prefix}pooler_output"] = features.cls
     maps = model.maps(case.inputs["image"])
     outputs |= {f"hidden_states.{stage}": feature_map for stage, feature_map in enumerate(maps, 1)}
-    expect(case, outputs)
+    all_close(case, outputs)
 
 
 def dinotxt(case: Case) -> None:
@@ -161,7 +161,7 @@ def dinotxt(case: Case) -> None:
     image, ids = case.inputs["image"], case.inputs["text"]
     scale = model.log_scale.exp()
     pictures, texts = model(image, ids)
-    expect(
+    all_close(
         case,
         {
             "image_features": pictures,

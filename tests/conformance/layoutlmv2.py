@@ -17,17 +17,10 @@ from sensorium.models.layoutlmv2 import LayoutLMv2, LayoutLMv2Config, bucket
 from sensorium.models.page_encoder import PageConfig, PageEncoder
 from sensorium.nn.frozen_resnet import DEPTHS, FrozenResNet, Stem, stages
 from sensorium.objectives import document
-from tests.conformance.steps import Preset, close, load
+from tests.conformance.steps import Preset, all_close, load
 from tests.conformance.weights import Case
 
 SMALL = PageConfig(depths=(1,) * STAGES, groups=1, width=4, stem=4, stage=4, pyramid=4)
-
-
-def check(case: Case, outputs: dict[str, Tensor]) -> None:
-    """Every output of the case, and no other."""
-    assert outputs.keys() == case.outputs.keys()
-    for name, actual in outputs.items():
-        close(case, name, actual.to(case.outputs[name].dtype))
 
 
 def page_inputs(case: Case) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor | None]:
@@ -76,7 +69,7 @@ def whole_model(case: Case) -> None:
         outputs["rel_pos_1d"] = model.bias.in_order(positions.expand(len(ids), -1))
     if model.config.spatial_bins:
         outputs["rel_pos_2d"] = model.bias.in_space(places)
-    check(case, outputs)
+    all_close(case, outputs)
     page = model.read(ids, boxes, image, mask, segments)
     torch.testing.assert_close(torch.cat([page.text, page.visual], dim=1), states[-1])
     torch.testing.assert_close(page.look, states[0][:, n:])
@@ -109,7 +102,7 @@ def embeddings(case: Case) -> None:
     assert len(ours) == len(case.state)
     assert not model.load_state_dict(ours, strict=False).unexpected_keys
     i = case.inputs
-    check(
+    all_close(
         case,
         {
             "text_embeddings": model.embed_text(i["input_ids"], i["bbox"], i["token_type_ids"]),
@@ -152,7 +145,7 @@ def backbone(case: Case) -> None:
     for name, x in outputs.items():  # the large case keeps a corner
         if (expected := case.outputs[name]).ndim == 4 and x.shape != expected.shape:
             outputs[name] = x[..., : expected.shape[2], : expected.shape[3]]
-    check(case, outputs)
+    all_close(case, outputs)
 
 
 def buckets(case: Case) -> None:
@@ -162,7 +155,7 @@ def buckets(case: Case) -> None:
         way, bins, reach = name.split("_")
         assert way in ("bucket", "unidirectional")
         outputs[name] = bucket(distance, int(bins), int(reach), both_ways=way == "bucket")
-    check(case, outputs)
+    all_close(case, outputs)
 
 
 def tokens(case: Case) -> None:
@@ -175,7 +168,7 @@ def tokens(case: Case) -> None:
     theirs = to_theirs(gradients, official_rows(model.config))
     outputs = {name: theirs[name.removeprefix("grad.")] for name in case.outputs if name.startswith("grad.")}
     assert outputs
-    check(case, outputs | {"loss": loss.detach(), "logits": logits.detach()})
+    all_close(case, outputs | {"loss": loss.detach(), "logits": logits.detach()})
 
 
 @torch.no_grad()
@@ -196,7 +189,7 @@ def relations(case: Case) -> None:
         outputs[f"pair_logits.{index}"] = logits[-1]
         outputs[f"predicted.{index}"] = wanted[logits[-1].argmax(-1) == 1]
     outputs["loss"] = document.related(logits, labels)
-    check(case, outputs)
+    all_close(case, outputs)
 
 
 @torch.no_grad()
@@ -204,7 +197,7 @@ def page_classes(case: Case) -> None:
     model = build(case, "transformers")
     logits = model(*page_inputs(case))
     loss = torch.nn.functional.cross_entropy(logits, case.inputs["labels"])
-    check(case, {"logits": logits, "loss": loss})
+    all_close(case, {"logits": logits, "loss": loss})
 
 
 @torch.no_grad()
@@ -213,7 +206,7 @@ def answers(case: Case) -> None:
     logits = model(*page_inputs(case))
     start, end = logits.unbind(-1)
     loss = document.answer_span(logits, case.inputs["start_positions"], case.inputs["end_positions"])
-    check(case, {"start_logits": start, "end_logits": end, "loss": loss})
+    all_close(case, {"start_logits": start, "end_logits": end, "loss": loss})
 
 
 def pretraining(case: Case) -> None:
@@ -224,7 +217,7 @@ def pretraining(case: Case) -> None:
         width=24, depth=1, heads=1, mlp=8, words=9, coordinate=4, shape=4, grid=(side, side), page=SMALL
     )
     cells = LayoutLMv2(config).cells()[0]
-    check(case, {"grid": torch.cat([cells[:side, 0], cells[-1:, 2]])})
+    all_close(case, {"grid": torch.cat([cells[:side, 0], cells[-1:, 2]])})
     assert torch.equal(cells[::side, 1], grid[:-1])
 
     def percents(fact: str) -> list[float]:

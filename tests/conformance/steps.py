@@ -1,5 +1,7 @@
 """What the cases of every family share."""
 
+from collections.abc import Generator
+from contextlib import contextmanager
 from dataclasses import fields, is_dataclass
 from typing import Any
 
@@ -18,6 +20,34 @@ Preset = tuple[str, str, dict[str, Any]]  # the name of a preset, a naming, and 
 def close(case: Case, name: str, actual: Tensor) -> None:
     """One output of a case, within its tolerance."""
     torch.testing.assert_close(actual, case.outputs[name], **case.tolerance, msg=lambda m: f"{name}: {m}")
+
+
+def all_close(case: Case, outputs: dict[str, Tensor]) -> None:
+    """Every output of a case, none forgotten and none beside them."""
+    assert outputs.keys() == case.outputs.keys()
+    for name, actual in outputs.items():
+        close(case, name, actual.to(case.outputs[name].dtype))
+
+
+class Checked:
+    """The outputs of a case, compared one by one as a check comes to them."""
+
+    def __init__(self, case: Case) -> None:
+        self.case, self.left = case, set(case.outputs)
+
+    def __call__(self, name: str, actual: Tensor | float) -> None:
+        wanted = self.case.outputs[name]
+        found = torch.as_tensor(actual, dtype=wanted.dtype)
+        close(self.case, name, found.reshape(wanted.shape) if found.numel() == 1 else found)
+        self.left.discard(name)
+
+
+@contextmanager
+def all_outputs(case: Case) -> Generator[Checked]:
+    """At the end, every output must have been compared."""
+    checked = Checked(case)
+    yield checked
+    assert not checked.left, f"not compared: {sorted(checked.left)}"
 
 
 def state(case: Case) -> dict[str, Tensor]:

@@ -35,15 +35,8 @@ from sensorium.tasks.video_segmentation import (
     steps_at,
     windows,
 )
-from tests.conformance.steps import Preset, close, load
+from tests.conformance.steps import Preset, all_close, load
 from tests.conformance.weights import Case
-
-
-def all_close(case: Case, actual: dict[str, Tensor]) -> None:
-    """Every output of the case, none forgotten and none beside them."""
-    assert actual.keys() == case.outputs.keys()
-    for name, tensor in actual.items():
-        close(case, name, tensor)
 
 
 def number(value: float) -> Tensor:

@@ -1,7 +1,6 @@
 """ViLBERT's cases and full-size checkpoints."""
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -18,27 +17,8 @@ from sensorium.objectives.alignment import allowed_answers, swapped_caption, ver
 from sensorium.objectives.masked import masked_words
 from sensorium.objectives.regions import masked_classes, masked_features
 from sensorium.tasks.expressions import found
-from tests.conformance.steps import Preset, close, load
+from tests.conformance.steps import Checked, Preset, all_outputs, load
 from tests.conformance.weights import Case
-
-
-class Checked:
-    """The outputs of a case, of which every one must be compared."""
-
-    def __init__(self, case: Case) -> None:
-        self.case, self.left = case, set(case.outputs)
-
-    def __call__(self, name: str, actual: Tensor) -> None:
-        wanted = self.case.outputs[name]
-        close(self.case, name, actual.to(wanted.dtype).reshape(wanted.shape) if actual.numel() == 1 else actual)
-        self.left.discard(name)
-
-
-@contextmanager
-def all_outputs(case: Case) -> Iterator[Checked]:
-    checked = Checked(case)
-    yield checked
-    assert not checked.left, f"not compared: {sorted(checked.left)}"
 
 
 def sizes(c: dict[str, Any]) -> dict[str, Any]:

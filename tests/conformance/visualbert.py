@@ -1,7 +1,6 @@
 """VisualBERT's cases and full-size checkpoints."""
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import replace
 
 import torch
@@ -17,7 +16,7 @@ from sensorium.objectives.masked import masked_words
 from sensorium.objectives.matching import sentence_image
 from sensorium.tasks.answering import soft_accuracy, whole_answers
 from sensorium.tasks.grounding import recall
-from tests.conformance.steps import Preset, close, load
+from tests.conformance.steps import Checked, Preset, all_outputs, load
 from tests.conformance.weights import Case
 
 OFFICIAL = {
@@ -33,24 +32,6 @@ TRANSFORMERS = {
     "visual_attention_mask": "region_mask",
     "visual_token_type_ids": "region_segments",
 }
-
-
-class Checked:
-    """The outputs of a case, of which every one must be compared."""
-
-    def __init__(self, case: Case) -> None:
-        self.case, self.left = case, set(case.outputs)
-
-    def __call__(self, name: str, actual: Tensor | float) -> None:
-        close(self.case, name, torch.as_tensor(actual, dtype=self.case.outputs[name].dtype))
-        self.left.discard(name)
-
-
-@contextmanager
-def all_outputs(case: Case) -> Iterator[Checked]:
-    checked = Checked(case)
-    yield checked
-    assert not checked.left, f"not compared: {sorted(checked.left)}"
 
 
 def model_of(case: Case, known: Format) -> VisualBERT:

@@ -4,15 +4,21 @@ from dataclasses import asdict, dataclass
 
 from sensorium.app.console import stdout, write_json
 
+# The line of papers, in its order.
+LINE = (
+    *("pocket", "ViT", "VisualBERT", "ViLBERT", "CLIP", "LayoutLMv2", "ViT with registers", "DINOv3", "VideoCLIP"),
+    *("ImageBind", "Bottom-up attention"),
+)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """One preset. `searches` says what it can be asked with; the last three are None where no weights are public."""
+    """One preset. `reads` says what it takes; the last three are None where no weights are public."""
 
     name: str
     system: str
     parameters: int
-    searches: str
+    reads: str
     licence: str | None
     trained_on: str | None
     source: str | None
@@ -32,7 +38,7 @@ def rows() -> list[Row]:
                 name=name,
                 system=family.system,
                 parameters=parameters(family.presets[name]),
-                searches=family.reads,
+                reads=family.reads,
                 licence=source.licence if source else None,
                 trained_on=source.trained_on if source else None,
                 source=source.hub if source else None,
@@ -50,18 +56,26 @@ def list_models(*, as_json: bool) -> None:
     console = stdout()
     roomy = not console.is_terminal or console.width >= 110
     room = max(len(row.source or "") for row in found) if roomy else 0
-    for system in dict.fromkeys(row.system for row in found):
+    for system in LINE:
         members = [row for row in found if row.system == system]
-        console.print(f"[mark]{system}[/]  [quiet]searches by {members[0].searches}")
+        long, licence = (max(len(text) for text in column) for column in zip(*map(_named, members), strict=True))
+        console.print(f"[mark]{system}[/]  [quiet]reads {'; or '.join(dict.fromkeys(row.reads for row in members))}")
         for row in sorted(members, key=lambda row: (row.source is None, row.parameters)):
-            line = f"  {row.name:<21} {_millions(row.parameters):>6}  "
-            line += f"{row.licence or '':<10}  {row.source or 'no public weights':<{room}}"
+            line = f"  {row.name:<{long}} {_millions(row.parameters):>6}  "
+            line += f"{row.licence or '':<{licence}}  {row.source or 'no public weights':<{room}}"
             if roomy and row.trained_on:
                 line += f"  {row.trained_on}"
             console.print(line.rstrip(), markup=False, style="quiet" if row.source is None else "default")
         console.print()
     console.print("[quiet]Columns: name, parameters, licence of the public weights, hub id of the weights.")
-    console.print("[quiet]Each is fetched once, when first used: sensorium index FOLDER --model NAME")
+    console.print(
+        "[quiet]Each is fetched once, when first used. Those that read pictures alone, or words and pictures,"
+    )
+    console.print("[quiet]search: sensorium index FOLDER --model NAME. All of them: sensorium.load(NAME) in Python.")
+
+
+def _named(row: Row) -> tuple[str, str]:
+    return row.name, row.licence or ""
 
 
 def _pocket() -> Row:
@@ -79,7 +93,7 @@ def _pocket() -> Row:
         name="pocket",
         system="pocket",
         parameters=sum(each.numel() for each in model.parameters()),
-        searches="words and pictures",
+        reads="words and pictures",
         licence=VISION.licence,
         trained_on="ImageNet-1k and sentence pairs, bound here",
         source="inside Python packages",
@@ -87,4 +101,6 @@ def _pocket() -> Row:
 
 
 def _millions(parameters: int) -> str:
+    if parameters >= 2e9:
+        return f"{parameters / 1e9:.1f} B"
     return f"{parameters / 1e6:.1f} M" if parameters < 99.5e6 else f"{parameters / 1e6:.0f} M"

@@ -99,7 +99,7 @@ FAMILIES = (
     Family(
         name="detector",
         system="Bottom-up attention",
-        reads="pictures",
+        reads="pictures, for regions that VisualBERT and ViLBERT read",
         model=Detector,
         config=DetectorConfig,
         presets=PRESETS,

@@ -52,7 +52,7 @@ def _visualbert(task: str, trained_on: str) -> Source:
 
 
 def _layout(hub: str, trained_on: str) -> Source:
-    return Source(hub=f"microsoft/{hub}", licence="CC BY-NC-SA 4.0", trained_on=trained_on)
+    return Source(hub=f"microsoft/{hub}", licence="CC-BY-NC-SA-4.0", trained_on=trained_on)
 
 
 FINE_TUNED = "ImageNet-21k, then 1k"
