@@ -4,6 +4,7 @@ import errno
 import socket
 import threading
 import webbrowser
+from contextlib import suppress
 from pathlib import Path
 
 from sensorium.app.collection import open_index
@@ -37,10 +38,9 @@ def serve_index(folder: Path | None, *, host: str, port: int, browse: bool) -> N
         config = uvicorn.Config(
             page, log_level="warning", access_log=False, timeout_graceful_shutdown=2, server_header=False
         )
-        try:
+        with suppress(KeyboardInterrupt):  # how the page is meant to be left; uvicorn raises it once more, mostly
             uvicorn.Server(config).run(sockets=[listener])
-        except KeyboardInterrupt:  # how the page is meant to be left; uvicorn has closed it by now
-            stderr().print("[quiet]stopped")
+        stderr().print("[quiet]stopped")
 
 
 def listen(host: str, port: int) -> socket.socket:
