@@ -20,6 +20,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from types import SimpleNamespace
 from typing import Any
 
 import torch
@@ -201,6 +202,8 @@ def _layoutlmv2_peer() -> tuple[torch.nn.Module, Callable[[dict[str, Any]], Any]
         def forward(self, image: Tensor) -> Tensor:
             return image
 
+    nothing = type("Nothing", (torch.nn.Module,), {})  # the class that its initialisation asks for
+    module.detectron2 = SimpleNamespace(layers=SimpleNamespace(FrozenBatchNorm2d=nothing))
     module.LayoutLMv2VisualBackbone = Absent
     module.requires_backends = lambda *_: None
     model = module.LayoutLMv2Model(transformers.LayoutLMv2Config())
@@ -253,10 +256,7 @@ SUBJECTS: dict[str, Callable[[], Subject]] = {
 def implementations(subject: Subject, precision: str) -> Iterator[tuple[str, torch.nn.Module, Callable[[Any], Any]]]:
     """Name, model and call of everything that the row compares."""
     model, call = subject.ours()
-    model.eval().requires_grad_(False)
-    if precision == "fp32":
-        pack(model)
-    yield "sensorium", _in(model, precision), call
+    yield "sensorium", pack(_in(model.eval().requires_grad_(False), precision)), call
     for attention in ATTENTION:
         if (found := subject.theirs(attention)) is not None:
             yield attention, _in(found[0].eval().requires_grad_(False), precision), found[1]

@@ -4,6 +4,7 @@ from torch import nn
 
 from sensorium.nn import packed
 from sensorium.nn.packed import PackedLinear, pack
+from sensorium.nn.transformer import MLP, TanhGELU
 
 
 @pytest.fixture
@@ -33,14 +34,14 @@ def test_small_layers_and_other_precisions_stay(model: nn.Module) -> None:
     assert pack(model, anyway=True) is model
     assert isinstance(model[0], PackedLinear)  # type: ignore[index]
     assert type(model[3]) is nn.Linear  # type: ignore[index]
-    half = nn.Sequential(nn.Linear(300, 300)).bfloat16()
+    half = nn.Sequential(nn.Linear(300, 300)).half()
     assert type(pack(half, anyway=True)[0]) is nn.Linear  # type: ignore[index]
 
 
 def test_packs_only_where_it_pays(model: nn.Module, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(packed, "pays", lambda: False)
+    monkeypatch.setattr(packed, "pays", lambda dtype: False)
     assert type(pack(model)[0]) is nn.Linear  # type: ignore[index]
-    monkeypatch.setattr(packed, "pays", lambda: True)
+    monkeypatch.setattr(packed, "pays", lambda dtype: True)
     assert isinstance(pack(model)[0], PackedLinear)  # type: ignore[index]
 
 
@@ -61,3 +62,29 @@ def test_saving_gives_the_layers_own_tensors(model: nn.Module) -> None:
     after = pack(model, anyway=True).state_dict()
     assert after.keys() == before.keys()
     assert all(torch.equal(after[name], before[name]) for name in before)
+
+
+@torch.inference_mode()
+def test_the_gelu_of_an_mlp_goes_into_the_product(model: nn.Module) -> None:
+    mlp, x = MLP(300, 400), torch.randn(2, 5, 300)
+    plain = mlp(x)
+    names = mlp.state_dict().keys()
+    pack(mlp, anyway=True)
+    assert type(mlp.activation) is nn.Identity
+    torch.testing.assert_close(mlp(x), plain, atol=1e-5, rtol=1e-5)
+    assert mlp.state_dict().keys() == names
+    tanh = pack(MLP(300, 400, TanhGELU), anyway=True)
+    assert type(tanh.activation) is TanhGELU, "another function than the one that is fused"
+
+
+@torch.inference_mode()
+def test_bf16_takes_what_autocast_gives_it_and_refuses_to_be_saved(model: nn.Module) -> None:
+    front, x = model[:3], torch.randn(4, 300)  # type: ignore[index]
+    plain = front(x)
+    pack(model, dtype=torch.bfloat16, anyway=True)
+    with torch.autocast("cpu", torch.bfloat16):
+        rounded = front(x)
+    assert rounded.dtype == torch.bfloat16
+    assert (rounded - plain).abs().max() < 0.02 * plain.abs().max()
+    with pytest.raises(RuntimeError, match=r"0\.weight was rounded to torch.bfloat16: load the model in fp32"):
+        model.state_dict()

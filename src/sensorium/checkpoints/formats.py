@@ -180,10 +180,17 @@ def _contradictions(weights: Mapping[str, Any], file: Mapping[str, Any]) -> Iter
 
 
 def export(model: nn.Module, known: Format) -> State:
-    """The weights under the names of another naming, tied tensors under each of their names."""
+    """The weights under the names of another naming, tied tensors under each of their names.
+
+    Raises CheckpointError where the naming has no place for a tensor, or the weights were rounded to run faster.
+    """
     config = config_of(model)
     implied = known.implied(config)
-    ours = {key: tensor for key, tensor in model.state_dict().items() if tensor.numel() and key not in implied}
+    try:
+        state = model.state_dict()
+    except RuntimeError as error:
+        raise CheckpointError(str(error)) from None
+    ours = {key: tensor for key, tensor in state.items() if tensor.numel() and key not in implied}
     theirs = to_theirs(ours, known.rows(config))
     copies = {copy: theirs[source] for copy, source in known.tied(config).items()}
     return theirs | copies | known.constants(config)

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from sensorium.nn.attention import Attention, Tokens, causal
 from sensorium.nn.embeddings import PatchEmbedding, prepend
 from sensorium.nn.positions import TRANSFORMERS, resize_positions
+from sensorium.nn.ragged import at_the_end
 from sensorium.nn.resnet import ResNet
 from sensorium.nn.transformer import MLP, PreNorm, QuickGELU, Transformer
 
@@ -206,21 +207,20 @@ class TextTransformer(nn.Module):
         """Where each text ends: the first end id, or the largest id where the vocabulary has it last."""
         return ids.argmax(-1) if self.end is None else (ids == self.end).int().argmax(-1)
 
-    def tokens(self, ids: Int[Tensor, "b n"]) -> Tokens:
-        """Every token after the final norm."""
+    def embed(self, ids: Int[Tensor, "b n"]) -> Tokens:
+        """Words with their positions; raises ValueError for more than the tower reads."""
         n = ids.shape[1]
         if n > len(self.positions):
             raise ValueError(f"text of {n} tokens: this tower reads {len(self.positions)}; truncate when tokenising")
-        x = self.words(ids) + self.positions[:n]
-        return self.norm_out(self.blocks(x, mask=causal(n, ids.device)))
+        return self.words(ids) + self.positions[:n]
+
+    def tokens(self, ids: Int[Tensor, "b n"]) -> Tokens:
+        """Every token after the final norm."""
+        return self.norm_out(self.blocks(self.embed(ids), mask=causal(ids.shape[1], ids.device)))
 
     def forward(self, ids: Int[Tensor, "b n"]) -> Float[Tensor, "b embed"]:
         """Texts into the common space, not normalised."""
-        ends = self.ends(ids)
-        if not torch.compiler.is_compiling():
-            ids = ids[:, : int(ends.max()) + 1]  # exact: no token looks at what comes after it
-        x = self.tokens(ids)
-        return self.project(x[torch.arange(x.shape[0], device=x.device), ends])
+        return self.project(self.norm_out(at_the_end(self.blocks, self.embed(ids), self.ends(ids))))
 
 
 class CLIP(nn.Module):

@@ -16,6 +16,7 @@ from sensorium.models.dinov3 import PRESETS as TRUNKS
 from sensorium.models.dinov3 import DINOv3, DINOv3Config
 from sensorium.nn.attention import Attention, Tokens, causal
 from sensorium.nn.features import Features, apart
+from sensorium.nn.ragged import at_the_end
 from sensorium.nn.transformer import MLP, PreNorm, SwiGLU, Transformer
 
 
@@ -102,20 +103,20 @@ class Text(nn.Module):
         self.norm = nn.LayerNorm(c.width, c.eps)
         self.project = nn.Linear(c.width, embed, bias=False)
 
-    def tokens(self, ids: Int[Tensor, "b n"]) -> Tokens:
-        """Every token after the final norm; raises ValueError where the text is longer than the context."""
+    def embed(self, ids: Int[Tensor, "b n"]) -> Tokens:
+        """Words with their positions; raises ValueError where the text is longer than the context."""
         n = ids.shape[1]
         if n > len(self.positions):
             raise ValueError(f"text of {n} tokens: this tower reads {len(self.positions)}; truncate when tokenising")
-        return self.norm(self.blocks(self.words(ids) + self.positions[:n], mask=causal(n, ids.device)))
+        return self.words(ids) + self.positions[:n]
+
+    def tokens(self, ids: Int[Tensor, "b n"]) -> Tokens:
+        """Every token after the final norm."""
+        return self.norm(self.blocks(self.embed(ids), mask=causal(ids.shape[1], ids.device)))
 
     def forward(self, ids: Int[Tensor, "b n"]) -> Float[Tensor, "b embed"]:
         """Texts into the common space, not normalised."""
-        ends = ids.argmax(-1)
-        if not torch.compiler.is_compiling():
-            ids = ids[:, : int(ends.max()) + 1]  # exact: no token looks at what comes after it
-        x = self.tokens(ids)
-        return self.project(x[torch.arange(x.shape[0], device=x.device), ends])
+        return self.project(self.norm(at_the_end(self.blocks, self.embed(ids), ids.argmax(-1))))
 
 
 class DINOtxt(nn.Module):

@@ -8,15 +8,19 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 
 class Ragged:
-    """Where the real tokens of a batch stand. It goes through the blocks in place of a mask."""
+    """Where the real tokens of a batch stand. It goes through the blocks in place of a mask.
 
-    def __init__(self, mask: Bool[Tensor, "b n"]) -> None:
+    `looks` says which keys a query may look at: the real ones, where nothing else is said.
+    """
+
+    def __init__(self, mask: Bool[Tensor, "b n"], looks: Bool[Tensor, "#b 1 #n n"] | None = None) -> None:
         self.mask, self.places = mask, mask.flatten().nonzero()[:, 0]
+        self.looks = mask[:, None, None] if looks is None else looks
 
     def pack(self, x: Float[Tensor, "b n *width"]) -> Float[Tensor, "1 t *width"]:
         """The real tokens of all rows, one after the other."""
@@ -36,25 +40,43 @@ class Ragged:
     ) -> Float[Tensor, "1 h t d"]:
         """Each row within itself: the kernel gets what it would without packing, (b, h, n, d) and a mask."""
         q, k, v = (self.unpack(t.transpose(1, 2)).transpose(1, 2) for t in (q, k, v))
-        return self.pack(kernel(q, k, v, attn_mask=self.mask[:, None, None]).transpose(1, 2)).transpose(1, 2)
+        return self.pack(kernel(q, k, v, attn_mask=self.looks).transpose(1, 2)).transpose(1, 2)
 
 
 def without_padding(
-    blocks: Iterable[Callable[..., Any]], x: Float[Tensor, "b n width"], mask: Bool[Tensor, "b n"] | None
+    blocks: Iterable[Callable[..., Any]],
+    x: Float[Tensor, "b n width"],
+    mask: Bool[Tensor, "b n"] | None,
+    *,
+    causal: bool = False,
 ) -> Float[Tensor, "b n width"]:
     """Run blocks over the tokens where `mask` is True, which see each other alone; what comes back elsewhere is void.
 
-    How many tokens are real is known only when it runs: a compiled graph, which must not depend on it, computes all.
+    With `causal` a token sees what came before it; padding must then stand at the end. How many tokens are real is
+    known only when it runs: a compiled graph, which must not depend on it, computes all.
     """
+    if mask is not None and not torch.compiler.is_compiling() and mask.all():
+        mask = None
+    looks = None if mask is None else mask[:, None, None]
+    if causal:
+        looks = torch.ones(1, 1, x.shape[1], x.shape[1], dtype=torch.bool, device=x.device).tril()
     if mask is None or torch.compiler.is_compiling():
-        seen = None if mask is None else mask[:, None, None]
         for block in blocks:
-            x = block(x, mask=seen)
+            x = block(x, mask=looks)
         return x
-    if mask.all():
-        return without_padding(blocks, x, None)
-    ragged = Ragged(mask)
+    ragged = Ragged(mask, looks)
     x = ragged.pack(x)
     for block in blocks:
         x = block(x, mask=ragged)
     return ragged.unpack(x)
+
+
+def at_the_end(
+    blocks: Iterable[Callable[..., Any]], x: Float[Tensor, "b n width"], ends: Int[Tensor, " b"]
+) -> Float[Tensor, "b width"]:
+    """The last state of texts that are read from left to right and end at `ends`: what follows is not computed."""
+    if not torch.compiler.is_compiling():
+        x = x[:, : int(ends.max()) + 1]
+    read = torch.arange(x.shape[1], device=x.device) <= ends[:, None]
+    x = without_padding(blocks, x, read, causal=True)
+    return x[torch.arange(x.shape[0], device=x.device), ends]

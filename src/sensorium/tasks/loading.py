@@ -54,8 +54,8 @@ def load(
         return _pocket(place)
     loaded = load_model(source, revision=revision, config=config)
     loaded.model.to(place)
-    if place.type == "cpu" and digits == "fp32":
-        pack(loaded.model)
+    if place.type == "cpu":
+        pack(loaded.model, dtype=torch.bfloat16 if digits == "bf16" else None)
     image, dim = _sight(loaded.model)
     if image is None or loaded.preprocess is None:
         return loaded
