@@ -20,7 +20,6 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from types import SimpleNamespace
 from typing import Any
 
 import torch
@@ -202,8 +201,7 @@ def _layoutlmv2_peer() -> tuple[torch.nn.Module, Callable[[dict[str, Any]], Any]
         def forward(self, image: Tensor) -> Tensor:
             return image
 
-    nothing = type("Nothing", (torch.nn.Module,), {})  # the class that its initialisation asks for
-    module.detectron2 = SimpleNamespace(layers=SimpleNamespace(FrozenBatchNorm2d=nothing))
+    module.LayoutLMv2PreTrainedModel._init_weights = lambda *_: None  # asks for detectron2's classes
     module.LayoutLMv2VisualBackbone = Absent
     module.requires_backends = lambda *_: None
     model = module.LayoutLMv2Model(transformers.LayoutLMv2Config())
@@ -224,13 +222,13 @@ def vilbert() -> Subject:
         return {"ids": ids, "mask": mask, "regions": torch.randn(batch, 36, 2048), "places": places}
 
     def ours() -> Any:
-        model = ViLBERT(PRESETS["vilbert-base"])
+        model = ViLBERT(PRESETS["vilbert"])
         return model, lambda given: model(given["ids"], given["regions"], given["places"], mask=given["mask"])
 
     def theirs(attention: str) -> Any:
         if attention == "sdpa":
             return None
-        model = ViLBERT(PRESETS["vilbert-base"])
+        model = ViLBERT(PRESETS["vilbert"])
 
         def run(given: dict[str, Any]) -> Any:
             with using(model, eager):
