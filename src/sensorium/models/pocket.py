@@ -144,7 +144,8 @@ class Pocket(nn.Module):
     def look(self, pixels: Float[Tensor, "b 3 h w"]) -> tuple[Float[Tensor, "b classes"], Float[Tensor, "b features"]]:
         """The two classifiers' mean logits, and the larger one's features."""
         features = self.vision.features(pixels)
-        small = F.interpolate(pixels, (SMALL_SIDE, SMALL_SIDE), mode="bilinear", antialias=True)
+        # bicubic, as all pictures were that both were trained with: bilinear finds fewer (docs/pocket.md)
+        small = F.interpolate(pixels, (SMALL_SIDE, SMALL_SIDE), mode="bicubic", antialias=True)
         return (self.vision.classifier(features) + self.second(small)) / 2, features
 
     def embed_image(self, pixels: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b embed"]:
