@@ -8,15 +8,10 @@ ViLBERT has no peer there: its own layers run with attention spelled out and all
 Texts have the lengths that captions have (10 to 20 tokens); CLIP's peer gets them padded to 77, as CLIP's own
 tokeniser does, and in a second row padded to the longest of the batch. Regions: 36 of them, questions of 8 to 20 words
 padded to 20.
-Memory is the most that a process of its own held on top of the weights, at the largest batch (--memory).
 """
 
 import argparse
-import json
-import resource
 import statistics
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -288,22 +283,6 @@ def measure(subject: Subject, batch: int, precision: str, rounds: int, seconds: 
     return {name: 1e3 * statistics.median(some) for name, some in times.items()}
 
 
-@torch.inference_mode()
-def remember(subject: Subject, name: str, batch: int, precision: str) -> float:
-    """MiB that this process holds at most during a forward pass, on top of what it held before."""
-    given = _cast(subject.inputs(batch), precision)
-    call = next(call for each, _, call in implementations(subject, precision) if each == name)
-    call(_cast(subject.inputs(1), precision))
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    call(given)
-    return (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
-
-
-def _memory(row: str, name: str, batch: int, precision: str) -> float:
-    command = [sys.executable, __file__, "--remember", row, name, str(batch), precision]
-    return float(json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout))
-
-
 def main() -> None:
     """Print one table for each number of threads and each precision."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -313,20 +292,14 @@ def main() -> None:
     parser.add_argument("--threads", nargs="+", type=int, default=[1, torch.get_num_threads()])
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--seconds", type=float, default=20, help="a row stops here, after whole rounds")
-    parser.add_argument("--memory", action="store_true", help="measure memory too, each in a process of its own")
-    parser.add_argument("--remember", nargs=4, help=argparse.SUPPRESS)
     asked = parser.parse_args()
-    if asked.remember:
-        row, name, batch, precision = asked.remember
-        print(json.dumps(remember(SUBJECTS[row](), name, int(batch), precision)))
-        return
     rows = [row for row in SUBJECTS if row.startswith(tuple(asked.only))]
     for threads in dict.fromkeys(asked.threads):
         torch.set_num_threads(threads)
         for precision in asked.precision:
             print(f"\n{threads} thread{'s' * (threads > 1)}, {precision}; milliseconds, medians\n")
-            print("| | batch | sensorium | eager | sdpa | ratio | goal |" + (" MiB |" if asked.memory else ""))
-            print("|---|---|---|---|---|---|---|" + ("---|" if asked.memory else ""))
+            print("| | batch | sensorium | eager | sdpa | ratio | goal |")
+            print("|---|---|---|---|---|---|---|")
             for row in rows:
                 subject = SUBJECTS[row]()
                 for batch in asked.batch:
@@ -335,9 +308,6 @@ def main() -> None:
                     goal = subject.goals[precision == "bf16"]
                     cells = [f"{found[name]:.1f}" if name in found else "" for name in ("sensorium", *ATTENTION)]
                     line = f"| {row} | {batch} | {' | '.join(cells)} | {best / found['sensorium']:.2f} | {goal or ''} |"
-                    if asked.memory and batch == max(asked.batch) and threads == asked.threads[0]:
-                        used = {name: _memory(row, name, batch, precision) for name in found}
-                        line += " " + ", ".join(f"{name} {mib:.0f}" for name, mib in used.items()) + " |"
                     print(line, flush=True)
 
 
