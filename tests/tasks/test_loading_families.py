@@ -1,9 +1,11 @@
 """`sensorium.load` on every family: what embeds pictures embeds them, the others come as they are and say so."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 import sensorium
 from sensorium.app.collection import load_model as for_search
@@ -44,3 +46,13 @@ def test_what_was_loaded_can_be_saved(tmp_path: Path) -> None:
     again = sensorium.load(tmp_path / "b")
     assert isinstance(again, sensorium.Loaded)
     assert again.found == "visualbert under the names of transformers"
+
+
+def test_what_does_not_embed_is_not_rounded(tmp_path: Path) -> None:
+    """Nothing would run it under autocast: it answers in fp32, whatever precision was asked for."""
+    config = replace(families.CONFIGS["visualbert"], width=256, heads=4, features=256)
+    save_model(families.build(config), tmp_path, naming="official")
+    ids, regions = torch.tensor([[2, 5, 3]]), torch.randn(1, 4, 256)
+    plain, asked = (sensorium.load(tmp_path, precision=precision) for precision in ("fp32", "bf16"))
+    assert isinstance(asked, sensorium.Loaded)
+    torch.testing.assert_close(asked.model(ids, regions), plain.model(ids, regions))

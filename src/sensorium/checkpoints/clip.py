@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from sensorium.checkpoints.files import Checkpoint
-from sensorium.checkpoints.format import Axis, Family, Format, Trunk, picture_axes
+from sensorium.checkpoints.format import Family, Format, Trunk, picture_axes, text_axes
 from sensorium.checkpoints.rename import (
     ADD_AXIS,
     SPLIT,
@@ -375,7 +375,7 @@ def trunks(model: CLIP) -> list[Trunk]:
             name="text",
             module=model.text,
             inputs={"ids": ids},
-            varies={"ids": {0: Axis("batch"), 1: Axis("length", 1, 2, t.context)}},
+            varies={"ids": text_axes(t.context)},
         ),
     ]
 

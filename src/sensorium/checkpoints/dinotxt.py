@@ -10,7 +10,7 @@ from torch import Tensor
 from sensorium.checkpoints import dinov3
 from sensorium.checkpoints.dinov2 import picture
 from sensorium.checkpoints.files import Checkpoint
-from sensorium.checkpoints.format import Axis, Family, Format, Trunk, picture_axes
+from sensorium.checkpoints.format import Family, Format, Trunk, picture_axes, text_axes
 from sensorium.checkpoints.rename import DROP_AXIS, SPLIT, CheckpointError, Row, depth, linear, under
 from sensorium.models.dinotxt import PRESETS, DINOtxt, DINOtxtConfig, TextTower
 
@@ -109,7 +109,7 @@ def trunks(model: DINOtxt) -> list[Trunk]:
             name="text",
             module=model.text,
             inputs={"ids": torch.randint(1, t.words, (2, min(12, t.context)))},
-            varies={"ids": {0: Axis("batch"), 1: Axis("length", 1, 2, t.context)}},
+            varies={"ids": text_axes(t.context)},
         ),
     ]
 

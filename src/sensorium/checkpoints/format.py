@@ -112,6 +112,11 @@ def picture_axes(patch: int = 1, *, sizes: bool = True) -> dict[int, Axis]:
     return {0: Axis("batch"), **sides}
 
 
+def text_axes(context: int) -> dict[int, Axis]:
+    """Any batch of texts of any length that a tower reads."""
+    return {0: Axis("batch"), 1: Axis("length", 1, 2, context)}
+
+
 @dataclass(frozen=True, kw_only=True)
 class Family:
     """One model class. `system` is the paper, as `sensorium models` groups them; `formats` are tried in order.

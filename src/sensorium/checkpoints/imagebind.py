@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from sensorium.checkpoints.files import Checkpoint
-from sensorium.checkpoints.format import Axis, Family, Format, Trunk, picture_axes
+from sensorium.checkpoints.format import Axis, Family, Format, Trunk, picture_axes, text_axes
 from sensorium.checkpoints.rename import (
     DROP_AXIS,
     SAME,
@@ -207,7 +207,7 @@ def trunks(model: ImageBind) -> list[Trunk]:
     for modality, c in model.config.towers.items():
         if isinstance(c, TextTower):
             inputs = torch.randint(1, c.words, (2, min(12, c.context)))
-            axes = {0: Axis("batch"), 1: Axis("length", 1, 2, c.context)}
+            axes = text_axes(c.context)
         elif modality == "vision":
             *_, patch = c.patch
             inputs, axes = torch.randn(2, c.channels, 6 * patch, 6 * patch), picture_axes(patch)

@@ -54,9 +54,10 @@ def load(
         return _pocket(place)
     loaded = load_model(source, revision=revision, config=config)
     loaded.model.to(place)
-    if place.type == "cpu":
-        pack(loaded.model, dtype=torch.bfloat16 if digits == "bf16" else None)
     image, dim = _sight(loaded.model)
+    embeds = image is not None and loaded.preprocess is not None
+    if place.type == "cpu":  # rounding is for embedders alone: they run under autocast
+        pack(loaded.model, dtype=torch.bfloat16 if digits == "bf16" and embeds else None)
     if image is None or loaded.preprocess is None:
         return loaded
     text, scale = _words(loaded, place)
