@@ -15,6 +15,7 @@ from sensorium.data.tokenizer import ClipTokenizer
 from sensorium.models.clip import CLIP
 from sensorium.models.dinotxt import DINOtxt
 from sensorium.models.imagebind import ImageBind
+from sensorium.nn.allocator import keep_freed_memory
 from sensorium.nn.packed import pack
 from sensorium.tasks.embedding import Embedder, ImageTower, Precision, TextTower, choose
 
@@ -50,6 +51,8 @@ def load(
     file or tensor at fault, with the remedy.
     """
     place, digits = choose(device, precision)
+    if place.type == "cpu":
+        keep_freed_memory()
     if source == "pocket":
         return _pocket(place)
     loaded = load_model(source, revision=revision, config=config)
