@@ -292,6 +292,58 @@ def export(model: str, into: Path, /, *, to: Literal["onnx"] = "onnx") -> int:
     return DONE
 
 
+@app.command(sort_key=10)
+def look(
+    model: str,
+    /,
+    *files: Path,
+    what: Literal["filters", "positions", "distance", "rollout", "similarity"],
+    text: Annotated[tuple[str, ...], Several] = (),
+    size: int | None = None,
+    out: Path | None = None,
+    data: Path | None = None,
+) -> int:
+    """Draw what a model learned, and where in your pictures it looks.
+
+    sensorium look ./my-vit --what filters
+    sensorium look ./my-vit --what positions --out positions.png
+    sensorium look ./my-vit ~/Pictures --what distance --data distance.json
+    sensorium look clip-vit-b-32 cat.jpg --what rollout
+    sensorium look clip-vit-b-32 cat.jpg dog.jpg --what similarity \\
+      --text "a photo of a cat" --text "a photo of a dog"
+
+    filters      what the patch embedding responds to: its principal components
+    positions    how alike the position embeddings are, patch by patch
+    distance     how far each head looks, in pixels, averaged over the pictures
+    rollout      where in each picture the output comes from, through all layers
+    similarity   the cosine of every picture with every text
+
+    The first four need a model that cuts pictures into patches: ViT, CLIP with
+    a ViT, DINOv2, DINOv3 (which has no position embeddings), ImageBind.
+
+    Parameters
+    ----------
+    model
+        A preset, a hub id, a folder or a weight file.
+    files
+        Pictures, or folders of pictures; filters and positions need none.
+    what
+        What to look at.
+    text
+        For similarity: a text to compare the pictures with. May be repeated.
+    size
+        Show the pictures at this many pixels a side instead of the model's own.
+    out
+        The drawing: .png, .jpg, .svg or .pdf. [default: sensorium-WHAT.png, unless --data is given]
+    data
+        Also, or only, write the numbers: .json or .npz.
+    """
+    from sensorium.app.looking import look_into
+
+    look_into(model, files, what=what, texts=text, size=size, out=out, data=data)
+    return DONE
+
+
 @app.command(sort_key=5)
 def serve(
     *,

@@ -1,0 +1,122 @@
+"""How the drawings look: paper, ink, letters, and colours that everybody can tell apart.
+
+matplotlib comes in when the first drawing is made, and draws without a screen.
+"""
+
+from collections.abc import Callable
+from functools import wraps
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ParamSpec
+
+from sensorium.data.errors import SensoriumError, printable, system_reason
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+else:
+    Axes = Figure = object  # so that a signature can be read without matplotlib
+
+P = ParamSpec("P")
+PAPER, INK, QUIET, ACCENT = "#faf9f6", "#1c1b19", "#6b675f", "#216e58"
+DPI = 110
+HEADING = 0.72  # inches
+STYLE = {
+    "font.family": ["DejaVu Sans"],  # comes with matplotlib
+    "font.size": 9,
+    "text.color": INK,
+    "axes.edgecolor": QUIET,
+    "axes.labelcolor": INK,
+    "axes.facecolor": "white",
+    "figure.facecolor": PAPER,
+    "savefig.facecolor": PAPER,
+    "xtick.color": QUIET,
+    "ytick.color": QUIET,
+    "xtick.labelcolor": INK,
+    "ytick.labelcolor": INK,
+    "text.parse_math": False,  # people's words may hold dollars
+    "image.interpolation": "nearest",
+}
+
+
+def drawing(draw: Callable[P, Figure]) -> Callable[P, Figure]:
+    """A function that draws, in our style whatever the user's is; raises SensoriumError without matplotlib."""
+
+    @wraps(draw)
+    def styled(*args: P.args, **kwargs: P.kwargs) -> Figure:
+        try:
+            import matplotlib
+        except ImportError:
+            raise SensoriumError("drawings need one more package: pip install 'sensorium[insight]'") from None
+        with matplotlib.rc_context():
+            matplotlib.rcdefaults()
+            settings: Any = matplotlib.rcParams
+            settings.update(STYLE)
+            return draw(*args, **kwargs)
+
+    return styled
+
+
+def page(width: float, height: float) -> Figure:
+    """An empty figure of this size in inches, whose parts find their own places."""
+    from matplotlib.figure import Figure
+
+    return Figure((width, height), dpi=DPI, layout="constrained")
+
+
+def heading(figure: Figure, title: str, remark: str) -> None:
+    """A title and a line of explanation at the top left, above everything else; the line breaks where it must."""
+    width, height = figure.get_size_inches()
+    lines = _wrapped(remark, int((width - 0.3) / 0.068))
+    room = HEADING + 0.16 * (lines.count("\n"))
+    engine: Any = figure.get_layout_engine()
+    engine.set(rect=(0.01, 0.01, 0.98, 1 - room / height - 0.01))
+    figure.text(0.15 / width, 1 - 0.14 / height, title, fontsize=13, weight="bold", va="top")
+    figure.text(0.15 / width, 1 - 0.41 / height, lines, fontsize=8.5, color=QUIET, va="top")
+
+
+def quiet(axes: Axes) -> None:
+    """A picture alone: no ticks, a thin frame."""
+    axes.set_xticks([])
+    axes.set_yticks([])
+    axes.spines[:].set(color="#d8d4cb", linewidth=0.8)
+
+
+def colourbar(figure: Figure, drawn: Any, axes: Axes, label: str) -> None:
+    """What the colours of a map mean, at its right."""
+    bar = figure.colorbar(drawn, ax=axes, shrink=0.82, pad=0.02, aspect=26)
+    bar.outline.set_visible(False)  # pyright: ignore[reportCallIssue]
+    bar.ax.tick_params(labelsize=7.5, length=2)
+    bar.set_label(label, fontsize=8)
+
+
+def fitted(text: str, letters: int) -> str:
+    """Text as a drawing can show it: of at most so many letters, what the font lacks as a box."""
+    from matplotlib.font_manager import findfont, get_font
+
+    known = get_font(findfont("DejaVu Sans")).get_char_index
+    text = "".join(letter if known(ord(letter)) else "□" for letter in printable(" ".join(text.split())))
+    return text if len(text) <= letters else text[: letters - 1].rstrip() + "…"
+
+
+def save(figure: Figure, path: Path) -> None:
+    """Write the drawing in the format that the file's ending names, whole or not at all.
+
+    Raises SensoriumError when the file cannot be written or its ending names no format.
+    """
+    kind = path.suffix[1:].lower()
+    known = figure.canvas.get_supported_filetypes()
+    if kind not in known:
+        raise SensoriumError(f"cannot draw into {printable(str(path))}: name a .png, .jpg, .svg or .pdf file")
+    partial = path.with_name(path.name + ".partial")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        figure.savefig(partial, format=kind)
+        partial.replace(path)
+    except OSError as error:
+        raise SensoriumError(f"cannot write {printable(str(path))}: {system_reason(error)}") from None
+
+
+def _wrapped(text: str, letters: int) -> str:
+    from textwrap import fill
+
+    return fill(text, letters)
