@@ -340,6 +340,13 @@ def look(
     """
     from sensorium.app.looking import look_into
 
+    of_model = what in ("filters", "positions")
+    if of_model and files:
+        raise Misuse(f"--what {what} looks at the model alone: leave the pictures out")
+    if not of_model and not files:
+        raise Misuse(f"which pictures? For example: sensorium look {model} ~/Pictures --what {what}")
+    if bool(text) != (what == "similarity"):
+        raise Misuse("--text and --what similarity belong together: --what similarity --text 'a photo of a cat'")
     look_into(model, files, what=what, texts=text, size=size, out=out, data=data)
     return DONE
 

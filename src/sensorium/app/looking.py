@@ -45,15 +45,13 @@ class View:
     def batches(self, size: int = BATCH) -> "Iterator[Tensor]":
         """The pixels of the files, (b, 3, size, size) of uint8, in their order; what cannot be read is noted.
 
-        Raises SensoriumError where no file was given, or none could be read.
+        Raises SensoriumError where none could be read.
         """
         import torch
 
         from sensorium.data.image import read_image
         from sensorium.tasks.embedding import decoded
 
-        if not self.files:
-            raise SensoriumError("which pictures should it look at? Name files or folders after the model")
         for block in decoded(self.files, lambda path: self.steps.pixels(read_image(path)), size):
             good = [(path, row) for path, row in block if not isinstance(row, Unreadable)]
             self.problems += [row for _, row in block if isinstance(row, Unreadable)]
@@ -61,7 +59,8 @@ class View:
             if good:
                 yield torch.stack([row for _, row in good])
         if not self.read:
-            raise SensoriumError("none of the pictures could be read: " + "; ".join(map(str, self.problems[:7])))
+            reasons = "; ".join(map(str, self.problems[:7])) or "there are none in what was given"
+            raise SensoriumError(f"no picture to look at: {reasons}")
 
     def inputs(self, pixels: "Tensor") -> "Tensor":
         """What the model reads, where it reads it."""
@@ -83,8 +82,13 @@ def look_into(
     Raises SensoriumError where the model has no such thing, or there is nothing to look at.
     """
     from sensorium.app.classifying import pictures_below
+    from sensorium.insight.drawing import check_drawable, save
     from sensorium.insight.numbers import check_format, write_numbers
 
+    if out is None and data is None:
+        out = Path(f"sensorium-{what}.png")
+    if out is not None:
+        check_drawable(out)
     if data is not None:
         check_format(data)
     paths, problems = pictures_below(files)
@@ -92,11 +96,7 @@ def look_into(
     view.problems += problems
     with waiting(f"looking at {what}"):
         seen = LOOKS[what](view)
-        if out is None and data is None:
-            out = Path(f"sensorium-{what}.png")
         if out is not None:
-            from sensorium.insight.drawing import save
-
             save(seen.draw(view.name), out)
         if data is not None:
             write_numbers({"model": view.name, "what": what, **seen.numbers}, data)
@@ -159,14 +159,13 @@ def filters(view: View) -> Seen:
 def positions(view: View) -> Seen:
     """Whether the position embeddings form a picture."""
     from sensorium.insight.numbers import numbers_of
-    from sensorium.insight.positions import draw_positions, position_similarity
+    from sensorium.insight.positions import draw_positions, in_words, position_similarity
 
     found = position_similarity(view.model)
     return Seen(
         numbers=numbers_of(found),
         draw=lambda name: draw_positions(found, f"{name}: position embeddings"),
-        sentence=f"mean cosine of neighbours {found.neighbours:.2f}, in a row {found.same_row:.2f}, "
-        f"in a column {found.same_column:.2f}, elsewhere {found.elsewhere:.2f}",
+        sentence=f"mean cosine of {in_words(found)}",
     )
 
 
@@ -219,8 +218,6 @@ def similarity(view: View) -> Seen:
         raise SensoriumError(
             f"{view.embedder.name} reads no text: similarity needs a CLIP, dino.txt, ImageBind or pocket"
         )
-    if not view.texts:
-        raise SensoriumError("which texts? For example: --text 'a photo of a cat' --text 'a photo of a dog'")
     words = view.embedder.embed(text=view.texts)["text"]
     shown: list[Tensor] = []
     rows: list[Tensor] = []
@@ -229,12 +226,12 @@ def similarity(view: View) -> Seen:
             shown += list(pixels[: max(PICTURES - len(shown), 0)])
             rows.append(view.embedder.image(view.inputs(pixels)).float().cpu())
     found = image_text_similarity(torch.cat(rows), words, view.embedder.logit_scale)
-    agree = len(set(found.cosines.argmax(1).tolist()))
+    low, high = float(found.cosines.min()), float(found.cosines.max())
     return Seen(
         numbers={**numbers_of(found), "files": [str(path) for path in view.read], "text": list(view.texts)},
         draw=lambda name: draw_similarity(found, shown, view.texts, f"{name}: pictures and texts"),
-        sentence=f"{count(len(view.read), 'picture')} against {count(len(view.texts), 'text')}; "
-        f"{count(agree, 'text')} nearest to a picture",
+        sentence=f"{count(len(view.read), 'picture')} against {count(len(view.texts), 'text')}, "
+        f"cosines from {low:z.2f} to {high:z.2f}",
     )
 
 

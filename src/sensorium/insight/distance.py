@@ -118,6 +118,6 @@ def draw_distance(result: AttentionDistance, title: str = "") -> Figure:
     axes.spines[["top", "right"]].set_visible(False)
     axes.legend(frameon=False, fontsize=9, loc="lower right")
     seen = "1 picture" if result.pictures == 1 else f"{result.pictures:,} pictures"
-    away = f"{float(result.elsewhere.mean()):.0%} of attention goes to tokens without a place, not counted"
+    away = f"{float(result.elsewhere.mean()):.1%} of attention goes to tokens without a place, not counted"
     heading(figure, title or "How far attention looks", f"mean over {seen}; {away}")
     return figure

@@ -5,7 +5,9 @@ matplotlib comes in when the first drawing is made, and draws without a screen.
 
 from collections.abc import Callable
 from functools import wraps
+from importlib.util import find_spec
 from pathlib import Path
+from textwrap import fill
 from typing import TYPE_CHECKING, Any, ParamSpec
 
 from sensorium.data.errors import SensoriumError, printable, system_reason
@@ -19,7 +21,9 @@ else:
 P = ParamSpec("P")
 PAPER, INK, QUIET, ACCENT = "#faf9f6", "#1c1b19", "#6b675f", "#216e58"
 DPI = 110
-HEADING = 0.72  # inches
+FORMATS = (".png", ".jpg", ".webp", ".svg", ".pdf")
+MISSING = "drawings need one more package: pip install 'sensorium[insight]'; numbers alone (--data) need none"
+HEADING, LETTER = 0.72, 0.068  # inches: room for a heading of one line, and for a letter of it
 STYLE = {
     "font.family": ["DejaVu Sans"],  # comes with matplotlib
     "font.size": 9,
@@ -46,7 +50,7 @@ def drawing(draw: Callable[P, Figure]) -> Callable[P, Figure]:
         try:
             import matplotlib
         except ImportError:
-            raise SensoriumError("drawings need one more package: pip install 'sensorium[insight]'") from None
+            raise SensoriumError(MISSING) from None
         with matplotlib.rc_context():
             matplotlib.rcdefaults()
             settings: Any = matplotlib.rcParams
@@ -64,9 +68,9 @@ def page(width: float, height: float) -> Figure:
 
 
 def heading(figure: Figure, title: str, remark: str) -> None:
-    """A title and a line of explanation at the top left, above everything else; the line breaks where it must."""
+    """A title and lines of explanation at the top left, above everything else; long lines are broken."""
     width, height = figure.get_size_inches()
-    lines = _wrapped(remark, int((width - 0.3) / 0.068))
+    lines = "\n".join(fill(line, int((width - 0.3) / LETTER)) for line in remark.splitlines())
     room = HEADING + 0.16 * (lines.count("\n"))
     engine: Any = figure.get_layout_engine()
     engine.set(rect=(0.01, 0.01, 0.98, 1 - room / height - 0.01))
@@ -81,9 +85,10 @@ def quiet(axes: Axes) -> None:
     axes.spines[:].set(color="#d8d4cb", linewidth=0.8)
 
 
-def colourbar(figure: Figure, drawn: Any, axes: Axes, label: str) -> None:
-    """What the colours of a map mean, at its right."""
-    bar = figure.colorbar(drawn, ax=axes, shrink=0.82, pad=0.02, aspect=26)
+def colourbar(figure: Figure, drawn: Any, axes: Axes, label: str, *, inside: bool = False) -> None:
+    """What the colours of a map mean: at the right of its axes, or `inside` axes of its own."""
+    place: dict[str, Any] = {"cax": axes} if inside else {"ax": axes, "shrink": 0.82, "pad": 0.02, "aspect": 26}
+    bar = figure.colorbar(drawn, **place)
     bar.outline.set_visible(False)  # pyright: ignore[reportCallIssue]
     bar.ax.tick_params(labelsize=7.5, length=2)
     bar.set_label(label, fontsize=8)
@@ -98,25 +103,24 @@ def fitted(text: str, letters: int) -> str:
     return text if len(text) <= letters else text[: letters - 1].rstrip() + "…"
 
 
+def check_drawable(path: Path) -> None:
+    """Raises SensoriumError where nothing can be drawn into a file of this name, or nothing can be drawn at all."""
+    if path.suffix.lower() not in FORMATS:
+        raise SensoriumError(f"cannot draw into {printable(str(path))}: name a {', '.join(FORMATS)} file")
+    if find_spec("matplotlib") is None:
+        raise SensoriumError(MISSING)
+
+
 def save(figure: Figure, path: Path) -> None:
     """Write the drawing in the format that the file's ending names, whole or not at all.
 
-    Raises SensoriumError when the file cannot be written or its ending names no format.
+    Raises SensoriumError when the file cannot be written or its ending is none of FORMATS.
     """
-    kind = path.suffix[1:].lower()
-    known = figure.canvas.get_supported_filetypes()
-    if kind not in known:
-        raise SensoriumError(f"cannot draw into {printable(str(path))}: name a .png, .jpg, .svg or .pdf file")
+    check_drawable(path)
     partial = path.with_name(path.name + ".partial")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        figure.savefig(partial, format=kind)
+        figure.savefig(partial, format=path.suffix[1:].lower())
         partial.replace(path)
     except OSError as error:
         raise SensoriumError(f"cannot write {printable(str(path))}: {system_reason(error)}") from None
-
-
-def _wrapped(text: str, letters: int) -> str:
-    from textwrap import fill
-
-    return fill(text, letters)

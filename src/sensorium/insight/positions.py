@@ -79,16 +79,21 @@ def draw_positions(result: PositionSimilarity, title: str = "") -> Figure:
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)
     colourbar(figure, drawn, axes, "cosine similarity")
-    some = (
-        "each map: one patch's embedding against all" if len(shown[0]) == rows else "maps of some patches, against all"
-    )
+    some = "one patch" if len(shown[0]) == rows else "one of some patches"
     heading(
         figure,
         title or "Position embeddings",
-        f"{some} {rows} x {columns}; mean of neighbours {result.neighbours:.2f}, same row {result.same_row:.2f}, "
-        f"same column {result.same_column:.2f}, elsewhere {result.elsewhere:.2f}",
+        f"each map: the embedding of {some} against all {rows} x {columns}\nmean cosine of {in_words(result)}",
     )
     return figure
+
+
+def in_words(result: PositionSimilarity) -> str:
+    """The means in words."""
+    return (
+        f"neighbours {result.neighbours:z.2f}, in a row {result.same_row:z.2f}, "
+        f"in a column {result.same_column:z.2f}, elsewhere {result.elsewhere:z.2f}"
+    )
 
 
 def _spread(n: int) -> list[int]:

@@ -113,17 +113,17 @@ def draw_rollout(
     maps = result.maps[:shown]
     times = maps * (maps.shape[1] * maps.shape[2]) / maps.sum((1, 2), keepdim=True)
     figure = page(7.6, 2.35 * shown + 1.15)
-    grid = figure.subplots(shown, 3, squeeze=False, width_ratios=(1, 1, 1.12))
+    grid = figure.subplots(shown, 4, squeeze=False, width_ratios=(1, 1, 1, 0.05))
     for row in range(shown):
         picture = pictures[row].permute(1, 2, 0).cpu().float() / 255
         height, width = picture.shape[:2]
         smooth = torch.nn.functional.interpolate(times[row][None, None], size=(height, width), mode="bilinear")[0, 0]
         lit = picture * (smooth / smooth.max())[..., None]
-        left, middle, right = grid[row]
+        left, middle, right, bar = grid[row]
         left.imshow(picture.numpy())
         middle.imshow(lit.numpy())
         drawn = right.imshow(times[row].numpy(), cmap="cividis", vmin=0, extent=(0, width, height, 0))
-        colourbar(figure, drawn, right, "times an even share")
+        colourbar(figure, drawn, bar, "times an even share", inside=True)
         for axes in (left, middle, right):
             quiet(axes)
         if row < len(names):

@@ -54,7 +54,8 @@ def draw_similarity(
 
     across, down = min(len(pictures), PICTURES), min(len(texts), TEXTS)
     cosines = result.cosines[:across, :down]
-    figure = page(max(0.82 * across + 3.6, 5.6), 0.5 * down + 2.4)
+    labels = [fitted(text, LETTERS) for text in texts[:down]]
+    figure = page(max(0.88 * across + 0.085 * max(map(len, labels)) + 1.2, 4.4), 0.55 * down + 1.85)
     axes = figure.subplots()
     drawn = axes.imshow(cosines.T.numpy(), cmap="viridis")
     low, high = (float(bound) for bound in drawn.get_clim())
@@ -63,12 +64,12 @@ def draw_similarity(
         for y in range(down):
             value = float(cosines[x, y])
             ink = "white" if value < low + 0.6 * (high - low) else INK
-            axes.text(x, y, f"{value:.2f}", ha="center", va="center", color=ink, fontsize=8.5)
+            axes.text(x, y, f"{value:z.2f}", ha="center", va="center", color=ink, fontsize=8.5)
         axes.add_patch(Rectangle((x - 0.47, best - 0.45), 0.94, 0.9, fill=False, edgecolor=FRAME, linewidth=2.2))
         extent = (x - 0.47, x + 0.47, -0.56, -0.56 - 0.94 / FLAT)
         axes.imshow(pictures[x].permute(1, 2, 0).cpu().numpy(), extent=extent, interpolation="antialiased")
-    axes.set(xlim=(-0.5, across - 0.5), ylim=(down - 0.5, -0.62 - 0.94 / FLAT), aspect=FLAT, xticks=[])
-    axes.set_yticks(range(down), [fitted(text, LETTERS) for text in texts[:down]])
+    axes.set(xlim=(-0.5, across - 0.5), ylim=(down - 0.5, -0.62 - 0.94 / FLAT), aspect=FLAT, xticks=[], anchor="N")
+    axes.set_yticks(range(down), labels)
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)
     axes.set_facecolor(PAPER)
