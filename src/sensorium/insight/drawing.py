@@ -74,7 +74,9 @@ def heading(figure: Figure, title: str, remark: str) -> None:
     room = HEADING + 0.16 * (lines.count("\n"))
     engine: Any = figure.get_layout_engine()
     engine.set(rect=(0.01, 0.01, 0.98, 1 - room / height - 0.01))
-    figure.text(0.15 / width, 1 - 0.14 / height, title, fontsize=13, weight="bold", va="top")
+    figure.text(
+        0.15 / width, 1 - 0.14 / height, fitted(title, int(width / 0.125)), fontsize=13, weight="bold", va="top"
+    )
     figure.text(0.15 / width, 1 - 0.41 / height, lines, fontsize=8.5, color=QUIET, va="top")
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from textwrap import fill
 
 import torch.nn.functional as F
 from jaxtyping import Float, UInt8
@@ -11,7 +12,7 @@ from sensorium.data.errors import SensoriumError
 from sensorium.insight.drawing import INK, PAPER, Figure, colourbar, drawing, fitted, heading, page
 
 PICTURES, TEXTS = 12, 20  # in one drawing
-LETTERS = 40
+LETTERS = 32  # in a line of a label, of which there are two
 FLAT = 0.62  # a cell's height, of its width
 FRAME = "#e69f00"  # orange of Okabe and Ito's palette: seen on blue, green and yellow alike
 
@@ -54,8 +55,11 @@ def draw_similarity(
 
     across, down = min(len(pictures), PICTURES), min(len(texts), TEXTS)
     cosines = result.cosines[:across, :down]
-    labels = [fitted(text, LETTERS) for text in texts[:down]]
-    figure = page(max(0.88 * across + 0.085 * max(map(len, labels)) + 1.2, 4.4), 0.55 * down + 1.85)
+    labels = [fill(fitted(text, 3 * LETTERS), LETTERS, max_lines=2, placeholder=" …") for text in texts[:down]]
+    figure = page(
+        max(0.88 * across + 0.07 * max(len(line) for label in labels for line in label.split("\n")) + 1.3, 4.4),
+        0.55 * down + 1.85,
+    )
     axes = figure.subplots()
     drawn = axes.imshow(cosines.T.numpy(), cmap="viridis")
     low, high = (float(bound) for bound in drawn.get_clim())
@@ -70,7 +74,7 @@ def draw_similarity(
         axes.imshow(pictures[x].permute(1, 2, 0).cpu().numpy(), extent=extent, interpolation="antialiased")
     axes.set(xlim=(-0.5, across - 0.5), ylim=(down - 0.5, -0.62 - 0.94 / FLAT), aspect=FLAT, xticks=[], anchor="N")
     axes.set_yticks(range(down), labels)
-    axes.tick_params(length=0)
+    axes.tick_params(length=0, labelsize=9)
     axes.spines[:].set_visible(False)
     axes.set_facecolor(PAPER)
     colourbar(figure, drawn, axes, "cosine similarity")

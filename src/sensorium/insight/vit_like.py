@@ -1,7 +1,7 @@
 """What a model must have to be looked into: any transformer over the patches of a picture, whatever its paper."""
 
 from math import isqrt
-from typing import NamedTuple, Protocol, TypeGuard, cast
+from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeGuard, cast
 
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -14,16 +14,21 @@ from sensorium.nn.transformer import Transformer
 CHANNELS = 3
 
 
-class ViTLike(Protocol):
-    """A transformer over the patches of a picture. Its tokens end with the patches, in raster order."""
+if TYPE_CHECKING:
 
-    patches: PatchEmbedding
-    blocks: Transformer
-    cls: Tensor  # (1, width), or (0, width) where the mean of the patches stands for the picture
+    class ViTLike(Protocol):
+        """A transformer over the patches of a picture. Its tokens end with the patches, in raster order."""
 
-    def tokens(self, image: Float[Tensor, "b 3 h w"], /) -> Tokens:
-        """[prefix, patches] after the last block; the prefix is the class token, if there is one, and registers."""
-        ...
+        patches: PatchEmbedding
+        blocks: Transformer
+        cls: Tensor  # (1, width), or (0, width) where the mean of the patches stands for the picture
+
+        def tokens(self, image: Float[Tensor, "b 3 h w"], /) -> Tokens:
+            """[prefix, patches] after the last block; the prefix is the class token, if there is one, and registers."""
+            ...
+
+else:
+    ViTLike = nn.Module  # a check of the protocol at run time does not see what an nn.Module registers
 
 
 class Grid(NamedTuple):
@@ -35,7 +40,7 @@ class Grid(NamedTuple):
 
 
 def is_vit_like(module: nn.Module) -> TypeGuard[ViTLike]:
-    """Whether the module is one, of RGB pictures. (A protocol's own check does not see what an nn.Module registers.)"""
+    """Whether the module is one, of RGB pictures."""
     patches, blocks = getattr(module, "patches", None), getattr(module, "blocks", None)
     return (
         isinstance(patches, PatchEmbedding)
