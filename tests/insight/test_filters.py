@@ -1,10 +1,13 @@
 """Principal components of filters that were put together from known ones."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
 from sensorium.data.errors import SensoriumError
 from sensorium.insight.filters import draw_filters, principal_components, principal_filters
+from sensorium.nn.packed import PackedPatches, pack
 from tests import tiny
 from tests.insight.trunks import TRUNKS, build
 
@@ -36,6 +39,17 @@ def test_filters_of_clips_are_summed_over_time() -> None:
     weight = model.towers["vision"].patches.project.weight  # type: ignore[union-attr, index]
     wanted = principal_components(weight[:, :, 0] + weight[:, :, 1], 3)  # type: ignore[index, operator]
     torch.testing.assert_close(principal_filters(model, 3).components, wanted.components)
+
+
+def test_packed_filters_are_the_same() -> None:
+    model = tiny.build(replace(tiny.VIT, patch=16))
+    before = principal_filters(model)
+    try:
+        pack(model, anyway=True)
+    except (AttributeError, NotImplementedError, RuntimeError):
+        pytest.skip("this CPU has no packed products")
+    assert isinstance(model.patches.project, PackedPatches)  # type: ignore[union-attr]
+    assert torch.equal(principal_filters(model).components, before.components)
 
 
 def test_a_resnet_has_no_patches() -> None:

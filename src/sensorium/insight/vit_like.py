@@ -1,7 +1,7 @@
 """What a model must have to be looked into: any transformer over the patches of a picture, whatever its paper."""
 
 from math import isqrt
-from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeGuard, cast
+from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeGuard
 
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -67,8 +67,8 @@ def vit_like(model: nn.Module) -> ViTLike:
 
 
 def filter_bank(patches: PatchEmbedding) -> Float[Tensor, "filters channels *patch"]:
-    """The weights that a patch is multiplied by."""
-    return cast(Tensor, patches.project.weight).detach()
+    """The weights that a patch is multiplied by, as they are saved: packed ones lie in another layout."""
+    return patches.project.state_dict()["weight"]
 
 
 def grid_of(vit: ViTLike, height: int, width: int) -> Grid:
