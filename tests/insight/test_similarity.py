@@ -31,6 +31,7 @@ def test_drawing_frames_the_nearest_text_and_writes_any_text() -> None:
     assert [round(frame.get_y() + 0.45) for frame in axes.patches][:2] == [0, 1]  # type: ignore[attr-defined]
     labels = [label.get_text() for label in axes.get_yticklabels()]
     assert labels[0] == "costs $5 and $6"
+    assert not axes.get_yticklabels()[0].get_parse_math(), "dollars are no mathematics"
     assert labels[1].count("\n") == 1
     assert "2 more pictures" in figure.texts[1].get_text()
     figure.draw_without_rendering()  # would warn of letters that the font lacks

@@ -36,7 +36,7 @@ class AttentionDistance:
 def attention_distance(model: nn.Module, batches: Iterable[Float[Tensor, "_ 3 _ _"]]) -> AttentionDistance:
     """The distances over all pictures of all batches. Sizes may differ from batch to batch; pictures are not kept.
 
-    Memory holds one batch, and of the attention 64 million weights at a time. Raises SensoriumError where the model
+    Memory holds one batch, and of the attention four million weights at a time. Raises SensoriumError where the model
     has no patches or there is no picture.
     """
     vit, tally = vit_like(model), _Tally()
@@ -82,7 +82,7 @@ class _Tally:
         weights = weights[:, :, max(prefix - first, 0) :].float()  # a patch asks
         begin = max(first - prefix, 0)
         on_patches = weights[..., prefix:]
-        far = torch.einsum("bhnm,nm->h", on_patches, self.apart[begin : begin + weights.shape[2]])
+        far = (on_patches * self.apart[begin : begin + weights.shape[2]]).sum((0, 2, 3))
         sums = torch.stack([far, on_patches.sum((0, 2, 3)), weights.sum((0, 2, 3))]).double().cpu()
         self.sums[name] = self.sums[name] + sums if name in self.sums else sums
 

@@ -17,7 +17,7 @@ from sensorium.nn.attention import Attention, Kernel, eager, weigh
 Weights = Float[Tensor, "b h n m"]
 See = Callable[[str, int, Weights], None]
 
-NUMBERS = 1 << 26  # weights that `watching` forms at a time: 256 MiB in fp32
+NUMBERS = 1 << 22  # weights that `watching` forms at a time: 16 MiB in fp32; with more, page faults double the time
 
 
 @contextmanager
