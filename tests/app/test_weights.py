@@ -9,7 +9,7 @@ from sensorium.app.cli import main
 from sensorium.checkpoints.load import load_model, save_model
 from sensorium.models.clip import PRESETS
 from sensorium.nn.blank import blank
-from tests import tiny
+from tests import tiny, tiny_dino
 
 
 @pytest.fixture
@@ -35,6 +35,19 @@ def test_convert_says_what_the_authors_files_do_not(
     out, err = capsys.readouterr()
     assert "model.npz: google names" in out
     assert "google files do not say activation is gelu, read as gelu_tanh" in " ".join(err.split())
+
+
+def test_convert_says_what_is_left_out(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The masked biases of keys, of which DINOv3's own files are full, no longer stop the conversion."""
+    save_model(tiny_dino.build(tiny_dino.V3), tmp_path / "o", naming="official")
+    for naming in ("transformers", "timm"):
+        assert main(["convert", str(tmp_path / "o"), str(tmp_path / naming), "--to", naming]) == 0
+        out, err = (" ".join(text.split()) for text in capsys.readouterr())
+        assert f"{naming} names, read again and equal bit by bit" in out
+        assert f"{naming} files have no place for unused.0.bias, unused.1.bias, unused.2.bias" in err
+        assert ("mask: left out" in err) == (naming == "timm")
+        assert main(["verify", str(tmp_path / naming)]) == 0
+        assert f"dinov3 under the names of {naming}" in capsys.readouterr().out
 
 
 def test_convert_to_a_naming_that_the_family_lacks(
