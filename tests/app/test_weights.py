@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from sensorium.app.cli import main
+from sensorium.checkpoints import verify
 from sensorium.checkpoints.load import load_model, save_model
 from sensorium.models.clip import PRESETS
 from sensorium.nn.blank import blank
@@ -75,6 +76,17 @@ def test_verify_fails_with_a_code(tmp_path: Path, capsys: pytest.CaptureFixture[
     save_model(model, tmp_path, naming="timm")
     assert main(["verify", str(tmp_path)]) == 1
     assert "WRONG" in capsys.readouterr().out
+
+
+def test_the_checks_stand_in_one_column(
+    vit: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(verify, "LARGEST", 0)
+    assert main(["verify", str(vit)]) == 0
+    out = capsys.readouterr().out
+    checks = [line for line in out.splitlines() if line.startswith(("  ok ", "  left out "))]
+    assert any(line.startswith("  left out image: single") for line in checks)
+    assert all(line[:11].strip() in ("ok", "left out") and line[11] != " " for line in checks)
 
 
 def test_published_sizes_are_recognised() -> None:

@@ -56,11 +56,12 @@ def verify_model(source: str, *, as_json: bool) -> bool:
         console.print(f"  {name:<12} {f'{value:,}' if isinstance(value, int) else value}", markup=False)
     console.print()
     for check in checks:
-        verdict = (
-            "[quiet]left out[/]" if check.difference is None else "[good]ok[/]" if check.passed else "[red]WRONG[/]"
+        style, verdict = (
+            ("quiet", "left out") if check.difference is None else ("good", "ok") if check.passed else ("red", "WRONG")
         )
         amount = "" if check.difference is None else f"{check.difference:.2g}"
-        console.print(f"  {verdict:<18} {check.name}  {amount}", f"[quiet]{check.note}[/]" if check.note else "")
+        note = f"[quiet]{check.note}[/]" if check.note else ""
+        console.print(f"  [{style}]{verdict:<8}[/] {check.name}  {amount}", note)
     return passed
 
 
