@@ -127,7 +127,8 @@ def load_binding(path: Path = BINDING) -> Binding:
         extra=len(state["captions"]),
         rank=state["basis"].shape[1],
         hidden=len(state["reader.0.weight"]),
-        embed=len(state["image.weight"]),
+        short=len(state["image.classes.weight"]),
+        short_extra=len(state["image.extra.weight"]),
     )
     binding = Binding(config)
     binding.load_state_dict(state)
