@@ -25,10 +25,11 @@ class PocketConfig:
 
     `extra` things are known by pictures alone, through `rank` directions of both classifiers' `features`. `short` and
     `short_extra` are the dimensions that the projections leave to classes and to extra things. `sharpness` turns
-    cosines between sentences and names into logits, `kinship` those between features and pictures. `heat` divides the
-    classifiers' logits; `common` and `kin_common` are the parts of a flat distribution's root taken off; `tail` is the
-    weight of the logits themselves beside the roots. `trust` is the share of the trained reader beside plain cosines,
-    `weight` that of the extra things in a score.
+    cosines between sentences and names into logits, `kinship` those between features and pictures. `larger` is the larger
+    classifier's share in the logits, `heat` divides them; `common` and `kin_common` are the parts of a flat
+    distribution's root taken off; `tail` is the weight of the logits themselves beside the roots, counted from `floor`
+    and `kin_floor` above their mean. `trust` is the share of the trained reader beside plain cosines, `weight` that of
+    the extra things in a score.
     """
 
     classes: int = 1000
@@ -41,12 +42,15 @@ class PocketConfig:
     short_extra: int = 256
     sharpness: float = 12.0
     kinship: float = 25.0
-    heat: float = 0.9
+    larger: float = 0.6
+    heat: float = 1.0
     common: float = 0.8
     kin_common: float = 0.9
-    tail: float = 1.5
+    floor: float = 1.0
+    kin_floor: float = 4.0
+    tail: float = 2.0
     trust: float = 0.4
-    weight: float = 0.4
+    weight: float = 0.5
 
     @property
     def embed(self) -> int:
@@ -116,14 +120,15 @@ class Binding(nn.Module):
     def seen(self, logits: Float[Tensor, "b classes"], features: Float[Tensor, "b both"]) -> Float[Tensor, "b things"]:
         """What a picture shows: classes, then extra things."""
         c = self.config
-        classes = self._shown(logits / c.heat, c.common)
-        return self._joined(classes, self._shown(c.kinship * self.place(features) @ self.prototypes.T, c.kin_common))
+        kin = c.kinship * self.place(features) @ self.prototypes.T
+        return self._joined(self._shown(logits, c.heat, c.common, c.floor), self._shown(kin, 1.0, c.kin_common, c.kin_floor))
 
-    def _shown(self, logits: Float[Tensor, "b n"], common: float) -> Float[Tensor, "b n"]:
-        """Roots of probabilities, less the common part, and the logits beside them: the roots say what it is, the
-        logits what else it is like, which is all there is to go by where it is none of the n."""
-        roots = logits.softmax(-1).sqrt() - common * logits.shape[-1] ** -0.5
-        tail = logits - logits.mean(-1, keepdim=True)
+    def _shown(self, logits: Float[Tensor, "b n"], heat: float, common: float, floor: float) -> Float[Tensor, "b n"]:
+        """Roots of probabilities, less the common part, and the larger logits beside them: the roots say what it is,
+        the logits what else it is like, which is all there is to go by where it is none of the n."""
+        roots = (logits / heat).softmax(-1).sqrt() - common * logits.shape[-1] ** -0.5
+        tail = F.relu(logits - logits.mean(-1, keepdim=True) - floor)
+        tail = tail - tail.mean(-1, keepdim=True)
         return F.normalize(roots, dim=-1) + self.config.tail * F.normalize(tail, dim=-1)
 
     def meant(self, sentence: Float[Tensor, "b width"]) -> Float[Tensor, "b things"]:
@@ -173,12 +178,12 @@ class Pocket(nn.Module):
         return float(self.binding.scale)
 
     def look(self, pixels: Float[Tensor, "b 3 h w"]) -> tuple[Float[Tensor, "b classes"], Float[Tensor, "b both"]]:
-        """The two classifiers' mean logits, and their features one after the other."""
+        """The two classifiers' logits, averaged, and their features one after the other."""
         features = self.vision.features(pixels)
         # bicubic, as all pictures were that both were trained with: bilinear finds fewer (docs/pocket.md)
         small = F.interpolate(pixels, (SMALL_SIDE, SMALL_SIDE), mode="bicubic", antialias=True)
         others = self.second.features(small)
-        logits = (self.vision.classifier(features) + self.second.classifier(others)) / 2
+        logits = torch.lerp(self.second.classifier(others), self.vision.classifier(features), self.config.larger)
         return logits, torch.cat([features, others], dim=-1)
 
     def embed_image(self, pixels: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b embed"]:
