@@ -60,9 +60,9 @@ class Settings:
     likeness: float = 6.0  # and likeness of gloss and class name
     remote: float = 2.0  # concepts whose nearest class is less close than this, in nats, are left out
     known: float = 0.7  # drawings whose caption is nearer than this to a class name teach nothing new
-    projection_steps: int = 300
-    projection_batch: int = 768
-    projection_rate: float = 0.02  # of a projection's typical entry
+    projection_steps: int = 120
+    projection_batch: int = 512
+    projection_rate: float = 0.01  # of a projection's typical entry
     scale: float = 20.0  # inverse temperature of the contrast
 
 
