@@ -44,10 +44,10 @@ def test_a_thing_known_by_pictures_alone_is_found_among_others_like_it(binding):
     assert (image @ text.T).argmax(1).tolist() == list(range(5))
 
 
-def test_of_two_pictures_of_nothing_known_the_one_more_like_a_class_is_nearer_to_its_name(binding):
+def test_of_two_pictures_of_one_class_the_one_more_like_another_is_nearer_to_its_name(binding):
     logits = torch.zeros(2, 12)
-    logits[:, 0] = 12.0  # both look like another class, nearly for sure
-    logits[0, 3], logits[1, 3] = 1.0, -1.0
+    logits[:, 0] = 20.0  # both look like another class, for sure
+    logits[0, 3] = 8.0
     image = binding.embed_image(logits, torch.rand(1, 2560).expand(2, -1))
     near, far = image @ binding.embed_text(torch.eye(17)[3:4])[0]
     assert near > far + 0.05

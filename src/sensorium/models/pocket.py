@@ -25,8 +25,8 @@ class PocketConfig:
 
     `extra` things are known by pictures alone, through `rank` directions of both classifiers' `features`. `short` and
     `short_extra` are the dimensions that the projections leave to classes and to extra things. `sharpness` turns
-    cosines between sentences and names into logits, `kinship` those between features and pictures. `larger` is the larger
-    classifier's share in the logits, `heat` divides them; `common` and `kin_common` are the parts of a flat
+    cosines between sentences and names into logits, `kinship` those between features and pictures. `larger` is the
+    larger classifier's share in the logits, `heat` divides them. `common` and `kin_common` are the parts of a flat
     distribution's root taken off; `tail` is the weight of the logits themselves beside the roots, counted from `floor`
     and `kin_floor` above their mean. `trust` is the share of the trained reader beside plain cosines, `weight` that of
     the extra things in a score.
@@ -121,7 +121,8 @@ class Binding(nn.Module):
         """What a picture shows: classes, then extra things."""
         c = self.config
         kin = c.kinship * self.place(features) @ self.prototypes.T
-        return self._joined(self._shown(logits, c.heat, c.common, c.floor), self._shown(kin, 1.0, c.kin_common, c.kin_floor))
+        classes = self._shown(logits, c.heat, c.common, c.floor)
+        return self._joined(classes, self._shown(kin, 1.0, c.kin_common, c.kin_floor))
 
     def _shown(self, logits: Float[Tensor, "b n"], heat: float, common: float, floor: float) -> Float[Tensor, "b n"]:
         """Roots of probabilities, less the common part, and the larger logits beside them: the roots say what it is,
