@@ -6,7 +6,7 @@ Used by the tests in this process and, as `sensorium train tests.training.lines:
 import os
 import signal
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Literal
 
 import torch
@@ -101,8 +101,9 @@ def _before(s: Settings) -> Callable[[int], None]:
     return before
 
 
-def line(s: Settings, world: World) -> Recipe:
+def line(settings: Settings, world: World) -> Recipe:
     """Learn a fixed map; a teacher follows."""
+    s = settings
     torch.manual_seed(0)
     student, teacher = Line(s), Line(s).requires_grad_(False)
     target = torch.randn(s.width, s.width)
@@ -138,8 +139,9 @@ def line(s: Settings, world: World) -> Recipe:
     )
 
 
-def clip(s: Settings, world: World) -> Recipe:
+def clip(settings: Settings, world: World) -> Recipe:
     """CLIP with the gathered contrast, in chunks where asked for."""
+    s = settings
     torch.manual_seed(0)
     model = CLIP(tiny.CLIP_VIT)
 

@@ -149,10 +149,10 @@ def _exchange(losses: Mapping[str, Tensor], length: Tensor, asked: int, world: W
     """What to note of a step, means over all processes, and the signal with which any of them was asked to stop. Here
     the processor waits for the device: once a step."""
     numbers = torch.stack([*(loss.float() for loss in losses.values()), length.float(), length.new_tensor(asked)])
-    *means, length_, signals = world.mean(numbers).tolist()
+    *means, length_, signals = (float(number) for number in world.mean(numbers).tolist())
     named = dict(zip(losses, means, strict=True))
-    record = {"loss": sum(value for name, value in named.items() if not name.startswith("_")), "gradient": length_}
-    record |= {f"loss/{name}": value for name, value in named.items() if not name.startswith("_")}
+    trained = {f"loss/{name}": value for name, value in named.items() if not name.startswith("_")}
+    record = {"loss": sum(trained.values(), 0.0), "gradient": length_, **trained}
     record |= {name[1:]: value for name, value in named.items() if name.startswith("_")}
     return record, asked or (signal.SIGINT if signals else 0)
 
@@ -165,7 +165,7 @@ def _not_finite(
     record: Mapping[str, float], losses: Mapping[str, Tensor], batch: Batch, step: int, saver: Saver
 ) -> SensoriumError:
     """Keep the batch, on the processes where it went wrong; what to raise."""
-    wrong = [name for name, value in record.items() if name.startswith(("loss", "gradient")) and not isfinite(value)]
+    wrong = [name for name, value in record.items() if name.startswith("loss/") and not isfinite(value)] or ["gradient"]
     mine = not all(bool(loss.isfinite()) for loss in losses.values())
     kept = saver.run.save_batch(batch, step, saver.world.rank) if mine or wrong == ["gradient"] else None
     saver.finish()

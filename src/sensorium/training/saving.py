@@ -15,13 +15,16 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from math import isfinite
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
+import torch
 import torch.distributed as dist
-import torch.distributed.checkpoint as dcp
 from torch import Tensor, nn
 from torch.distributed.checkpoint.api import CheckpointException
+from torch.distributed.checkpoint.hf_storage import HuggingFaceStorageReader, HuggingFaceStorageWriter
 from torch.distributed.checkpoint.state_dict import StateDictOptions, get_optimizer_state_dict
+from torch.distributed.checkpoint.state_dict_loader import load
+from torch.distributed.checkpoint.state_dict_saver import save
 from torch.optim import Optimizer
 
 from sensorium.data.errors import SensoriumError, printable, system_reason
@@ -49,7 +52,7 @@ class Saver:
         self.run, self.model, self.optimiser, self.world = run, model, optimiser, world
         self.keep, self.best, self.say = keep, best, say
         # A group of its own: what the background has to agree on must not mix with what training exchanges.
-        self.group = dist.new_group(backend="gloo") if world.size > 1 else None
+        self.group = cast(dist.ProcessGroup, dist.new_group(backend="gloo")) if world.size > 1 else None
         self.thread = ThreadPoolExecutor(1, thread_name_prefix="checkpoint")
         self.writing: tuple[int, Future[str | None]] | None = None
         self.failure: str | None = None
@@ -126,7 +129,7 @@ class Saver:
 
     def _load(self, path: Path) -> None:
         state = self._state()  # makes the optimiser's, where it has none yet
-        reader = dcp.HuggingFaceStorageReader(str(path))
+        reader = HuggingFaceStorageReader(str(path))
         saved: dict[str, Any] = dict(reader.read_metadata().state_dict_metadata)
         ours, theirs = ({n for n in names if n.startswith("model.")} for names in (state, saved))
         if wrong := sorted(ours ^ theirs):
@@ -144,7 +147,7 @@ class Saver:
             if not any(key.startswith(f"optimiser.state.{name}.") for key in saved):
                 self.optimiser.state.pop(parameter, None)
         state = {name: value for name, value in state.items() if name in saved}
-        dcp.load(state, storage_reader=reader, process_group=self.group)
+        load(state, storage_reader=reader, process_group=self.group)
 
     def _damage(self, path: Path) -> str | None:
         """Why a checkpoint is not whole; every process looks at some of its files."""
@@ -167,8 +170,8 @@ class Saver:
         if rank == 0:
             shutil.rmtree(part, ignore_errors=True)
         try:
-            writer = dcp.HuggingFaceStorageWriter(str(part), save_distributed=True)
-            dcp.save(state, storage_writer=writer, process_group=self.group)
+            writer = HuggingFaceStorageWriter(str(part), save_distributed=True)
+            save(state, storage_writer=writer, process_group=self.group)
         except CheckpointException as error:
             reason = _reason(error)
         if reason is None:
@@ -238,9 +241,7 @@ def read_manifest(path: Path) -> dict[str, Any]:
 
 def read_weights(path: Path) -> dict[str, Tensor]:
     """A checkpoint's model by name, whole tensors on the CPU, however many processes wrote it."""
-    import torch
-
-    reader = dcp.HuggingFaceStorageReader(str(path))
+    reader = HuggingFaceStorageReader(str(path))
     saved: dict[str, Any] = dict(reader.read_metadata().state_dict_metadata)
     state = {
         name: torch.empty(entry.size, dtype=entry.properties.dtype)
@@ -248,7 +249,7 @@ def read_weights(path: Path) -> dict[str, Tensor]:
         if name.startswith("model.")
     }
     warnings.filterwarnings("ignore", message="torch.distributed is disabled, unavailable or uninitialized")
-    dcp.load(state, storage_reader=reader, no_dist=True)
+    load(state, storage_reader=reader, no_dist=True)
     return {name.removeprefix("model."): tensor for name, tensor in state.items()}
 
 

@@ -82,9 +82,7 @@ def from_json(kind: Any, value: Any, where: str = "settings") -> Any:
         return float(value)
     elif kind is Path and isinstance(value, str):
         return Path(value)
-    elif kind is Any or (kind is type(None) and value is None):
-        return value
-    elif kind in (int, str, bool) and type(value) is kind:
+    elif kind is Any or (kind in (int, str, bool, type(None)) and type(value) is kind):
         return value
     raise Unfit(f"{where}: {value!r} is no {_named(kind)}")
 
@@ -97,7 +95,10 @@ def _changed(values: S, path: Sequence[str], text: str, key: str) -> S:
     if rest and not dataclasses.is_dataclass(inner):
         raise Unfit(f"{key}: {name} has no fields; it is a {_named(known[name])}")
     new = _changed(inner, rest, text, key) if rest else parse(known[name], text, key)
-    return dataclasses.replace(typing.cast(Any, values), **{name: new})
+    try:
+        return dataclasses.replace(typing.cast(Any, values), **{name: new})
+    except ValueError as error:  # what the dataclass itself has against it
+        raise Unfit(f"{key}={text}: {error}") from error
 
 
 _WORDS: Mapping[str, bool] = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}

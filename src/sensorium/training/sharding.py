@@ -104,8 +104,9 @@ def norm(parameters: Iterable[nn.Parameter]) -> Tensor:
 def clip(parameters: Iterable[nn.Parameter], longest: float, length: Tensor) -> None:
     """Scale a gradient of this length down to at most `longest`."""
     factor = (longest / (length + 1e-6)).clamp(max=1)
-    gradients = [local(p.grad) for p in parameters if p.grad is not None]
-    torch._foreach_mul_(gradients, factor)  # pyright: ignore[reportPrivateUsage]
+    for parameter in parameters:
+        if parameter.grad is not None:
+            local(parameter.grad).mul_(factor)
 
 
 def local(x: Tensor) -> Tensor:
