@@ -83,11 +83,10 @@ def train(recipe: Recipe, engine: Engine, run: RunFolder, world: World) -> dict[
                 recipe.after_step(step)
             world.broadcast(model.buffers())  # running statistics: one for all
             done = step + 1
-            if recipe.evaluate and (
-                done == recipe.steps or (recipe.evaluate_every and done % recipe.evaluate_every == 0)
-            ):
+            if recipe.evaluate and (done == recipe.steps or _due(done, recipe.evaluate_every)):
                 with root.evaluating(), _precision(engine, world):
-                    record |= {f"evaluate/{name}": value for name, value in root(recipe.evaluate, done).items()}
+                    measured = world.tell(root(recipe.evaluate, done))
+                record |= {f"evaluate/{name}": float(value) for name, value in measured.items()}
             record |= {"step": done, "learning_rate": float(recipe.schedule["learning_rate"][step])}
             record |= {"seconds": time.monotonic() - begun, "waited": waited}
             begun = time.monotonic()
@@ -95,7 +94,7 @@ def train(recipe: Recipe, engine: Engine, run: RunFolder, world: World) -> dict[
                 metrics.write(record)
             watch.show(done, record)
             score = record.get(f"evaluate/{recipe.best}", -inf)
-            if done % engine.save_every == 0 or done == recipe.steps or stop or score > best:
+            if _due(done, engine.save_every) or done == recipe.steps or stop or score > best:
                 saver.save(done, record)
                 run.save_damaged(batches.damaged, world.rank)
                 best = max(best, score)
@@ -122,8 +121,10 @@ def _check(recipe: Recipe, engine: Engine, world: World) -> None:
             raise SensoriumError(f"schedule {name!r} has {len(values)} values for {recipe.steps} steps")
     if "learning_rate" not in recipe.schedule:
         raise SensoriumError("the recipe's schedule lacks 'learning_rate'")
-    if engine.save_every < 1:
-        raise SensoriumError("save_every must be at least 1")
+
+
+def _due(done: int, every: int) -> bool:
+    return every > 0 and done % every == 0
 
 
 def _gradients(recipe: Recipe, engine: Engine, root: Root, world: World, batch: Batch, step: int) -> dict[str, Tensor]:
@@ -135,7 +136,7 @@ def _gradients(recipe: Recipe, engine: Engine, root: Root, world: World, batch: 
         root.synchronise(part == engine.accumulate - 1)
         with _precision(engine, world):
             terms = {name: term / engine.accumulate for name, term in root(recipe.losses, rows, step).items()}
-        torch.stack([term for name, term in terms.items() if not name.startswith("_")]).sum().backward()
+        torch.stack([term.float() for name, term in terms.items() if not name.startswith("_")]).sum().backward()
         losses = {name: term.detach() + losses.get(name, 0) for name, term in terms.items()}
     average(recipe.model, world)
     return losses

@@ -72,7 +72,7 @@ class Recipe:
     batch: int  # rows of a step, over all processes
     seed: int = 0  # of what is random inside a step: dropout, masks drawn on the device
     after_step: Callable[[int], None] = nothing  # without gradients: move the teacher, clamp the logit scale
-    evaluate: Callable[[int], Mapping[str, float]] | None = None  # gets steps done; every process calls it at once
+    evaluate: Callable[[int], Mapping[str, float]] | None = None  # gets steps done; every process calls it, 0's numbers count
     evaluate_every: int = 0  # steps; 0: only after the last
     best: str | None = None  # the metric of `evaluate` that names the best checkpoint: higher is better
     blocks: Callable[[nn.Module], Iterable[nn.Module]] = residual_blocks  # units of sharding, recomputing, compiling
@@ -89,7 +89,7 @@ class Engine:
     checkpoint_activations: bool = False  # recompute every block in the backward pass: less memory, a third more time
     compile: bool = False  # every block by torch.compile
     workers: int = 0  # processes that prepare data, for each training process
-    save_every: int = 500  # steps
+    save_every: int = 500  # steps; 0: only the best and the last
     keep: int = 2  # the newest checkpoints that stay, beside the best
     log_every: int = 20  # steps between lines where nobody watches a terminal
     tensorboard: bool = False  # curves for TensorBoard beside metrics.jsonl

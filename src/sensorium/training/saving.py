@@ -13,7 +13,7 @@ import shutil
 import warnings
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from math import isfinite
+from math import inf, isfinite
 from pathlib import Path
 from typing import Any, cast
 
@@ -75,8 +75,8 @@ class Saver:
 
     def best_so_far(self) -> float:
         """The best value of the best checkpoint's metric, −inf without one."""
-        path = best_of(self.run, self.best)
-        return float("-inf") if path is None or self.best is None else _metric(read_manifest(path), self.best)
+        path = self.world.tell(best_of(self.run, self.best))
+        return -inf if path is None or self.best is None else _metric(read_manifest(path), self.best)
 
     def save(self, step: int, metrics: Mapping[str, float]) -> None:
         """Begin to write the state after `step` steps; waits for the one before. The state is copied at once."""
@@ -256,7 +256,7 @@ def read_weights(path: Path) -> dict[str, Tensor]:
 def _metric(manifest: Mapping[str, Any], name: str) -> float:
     metrics: Mapping[str, Any] = manifest.get("metrics", {})
     value = metrics.get(name)
-    return float(value) if isinstance(value, int | float) and isfinite(value) else float("-inf")
+    return float(value) if isinstance(value, int | float) and isfinite(value) else -inf
 
 
 def _digest(path: Path) -> str:
