@@ -55,8 +55,8 @@ def test_a_killed_run_goes_on_bit_by_bit(tmp_path: Path, whole: dict[int, Path],
 def test_killed_at_any_moment(tmp_path: Path, processes: int):
     """Also while a checkpoint is being written: here there is one after every step."""
     plain, folder = tmp_path / "plain", tmp_path / "run"
-    assert go(plain, processes=processes, steps=60) == [0] * processes, said(plain)
-    assert go_and_kill(folder, random.Random(processes), processes=processes, steps=60) > 1
+    assert go(plain, processes=processes, steps=30) == [0] * processes, said(plain)
+    assert go_and_kill(folder, random.Random(processes), processes=processes, steps=30) > 1
     assert losses(folder) == losses(plain)
     assert equal(weights(folder), weights(plain))
 

@@ -72,7 +72,9 @@ class Recipe:
     batch: int  # rows of a step, over all processes
     seed: int = 0  # of what is random inside a step: dropout, masks drawn on the device
     after_step: Callable[[int], None] = nothing  # without gradients: move the teacher, clamp the logit scale
-    evaluate: Callable[[int], Mapping[str, float]] | None = None  # gets steps done; every process calls it, 0's numbers count
+    evaluate: Callable[[int], Mapping[str, float]] | None = (
+        None  # gets steps done; every process calls it, 0's numbers count
+    )
     evaluate_every: int = 0  # steps; 0: only after the last
     best: str | None = None  # the metric of `evaluate` that names the best checkpoint: higher is better
     blocks: Callable[[nn.Module], Iterable[nn.Module]] = residual_blocks  # units of sharding, recomputing, compiling

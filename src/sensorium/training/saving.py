@@ -50,7 +50,7 @@ class Saver:
         say: Say,
     ) -> None:
         self.run, self.model, self.optimiser, self.world = run, model, optimiser, world
-        self.keep, self.best, self.say = keep, best, say
+        self.keep, self.best, self.say = keep, best and f"evaluate/{best}", say
         # A group of its own: what the background has to agree on must not mix with what training exchanges.
         self.group = cast(dist.ProcessGroup, dist.new_group(backend="gloo")) if world.size > 1 else None
         self.thread = ThreadPoolExecutor(1, thread_name_prefix="checkpoint")
@@ -137,7 +137,7 @@ class Saver:
             raise SensoriumError(
                 f"{printable(str(path))} is of another model: {whose} {wrong[0].removeprefix('model.')}"
             )
-        for name in theirs:
+        for name in sorted(theirs):
             if saved[name].size != state[name].shape:
                 raise SensoriumError(
                     f"{printable(str(path))} is of another model: {name.removeprefix('model.')} is "
@@ -219,7 +219,7 @@ def found(run: RunFolder) -> list[Path]:
 
 
 def best_of(run: RunFolder, metric: str | None) -> Path | None:
-    """The checkpoint with the highest value of a metric of `evaluate`; the earliest of equals."""
+    """The checkpoint with the highest value of a metric ("evaluate/top1"); the earliest of equals."""
     measured = [path for path in found(run) if metric is not None and isfinite(_metric(read_manifest(path), metric))]
     return max(measured, key=lambda path: _metric(read_manifest(path), metric or ""), default=None)
 
