@@ -87,7 +87,7 @@ def resume_run(folder: Path, *, changes: Sequence[str], as_json: bool) -> int:
     settings = from_json(found.settings, config["settings"], where)
     engine = from_json(Engine, config["engine"], f"{printable(str(run.config))}: engine")
     for change in changes:
-        if has(settings, change):
+        if has(settings, change.partition("=")[0]):
             raise SensoriumError(f"{change}: a run goes on with its own settings; begin another to change them")
     _, engine = _with_changes(None, engine, changes)
     return _train(found, settings, engine, lambda world: run, as_json)

@@ -54,7 +54,7 @@ def by_layer(rate: float, depth: int, *, heads: tuple[str, ...] = (), like: Mult
     return multipliers
 
 
-_FIRST = {"cls", "registers", "mask_token", "positions", "patches", "words", "norm_in", "embeddings"}
+_FIRST = {"cls", "registers", "mask", "positions", "patches", "words", "embedding", "norm_in"}
 
 
 def groups(model: nn.Module, multipliers: Multipliers = standard) -> list[dict[str, Any]]:
