@@ -23,7 +23,7 @@ def run(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, str, str]
 
 def test_from_words_to_a_run_and_back(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     folder = tmp_path / "run"
-    words = ("--data", "x", "--set", "rate=0.02", "--set", "save_every=4", "--set", "interrupt=5", "--run", str(folder))
+    words = ("--data", "x", "--set", "rate=0.02", "save_every=4", "--set", "interrupt=5", "--run", str(folder))
     code, out, err = run(capsys, LINE, *words)
     assert (code, out) == (130, "")
     assert f"stopped after step 6; everything is saved. Go on with: sensorium train --resume {folder}" in err

@@ -327,6 +327,23 @@ def test_clipping_bounds_the_step(tmp_path: Path):
     assert moved(clipped) < 0.1 * moved(plain)
 
 
+def test_parts_are_clipped_apart(tmp_path: Path):
+    recipe = lines.line(lines.Settings(drop=0.0, optimiser="sgd"), ALONE)
+    student = recipe.model["student"]
+    parts = [student.blocks[0], student.blocks[1]]
+    start = [part.map.bias.detach().clone() for part in parts]
+    rate = {"learning_rate": torch.ones(1, dtype=torch.float64)}
+
+    def losses_(batch: Batch, step: int) -> dict[str, Tensor]:
+        return {"sum": 3 * parts[0].map.bias[0] + 4 * parts[1].map.bias[0]}
+
+    recipe = replace(recipe, losses=losses_, schedule=rate, steps=1, clip_norm=9.0, clipped=lambda model: parts)
+    run = go(tmp_path / "run", recipe, engine=Engine(clip_norm=0.5))
+    sizes = [float((part.map.bias.detach() - before).norm()) for part, before in zip(parts, start, strict=True)]
+    assert sizes == [pytest.approx(0.5), pytest.approx(0.5)]
+    assert read_metrics(run)[0]["gradient"] == pytest.approx(5.0)
+
+
 def test_bf16_computes_in_bf16_and_keeps_fp32(tmp_path: Path):
     recipe = lines.line(lines.Settings(drop=0.0), ALONE)
     seen: set[torch.dtype] = set()

@@ -2,6 +2,7 @@
 
 import random
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -71,11 +72,18 @@ def test_resumed_on_another_number_of_processes(tmp_path: Path, whole: dict[int,
     torch.testing.assert_close(weights(folder), weights(plain), rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.parametrize("optimiser", ["adamw", "lars", "lamb"])
-def test_two_processes_train_as_one(tmp_path: Path, optimiser: str):
+@pytest.mark.parametrize(
+    ("optimiser", "engine"),
+    [
+        ("adamw", {"clip_norm": 0.5}),
+        ("lars", {"accumulate": 2}),
+        ("lamb", {"checkpoint_activations": True}),
+    ],
+)
+def test_two_processes_train_as_one(tmp_path: Path, optimiser: str, engine: dict[str, Any]):
     for processes in (1, 2):
         folder = tmp_path / str(processes)
-        codes = go(folder, processes=processes, drop=0.0, optimiser=optimiser, engine={"clip_norm": 0.5})
+        codes = go(folder, processes=processes, drop=0.0, evaluate_every=5, optimiser=optimiser, engine=engine)
         assert codes == [0] * processes, said(folder)
     torch.testing.assert_close(losses(tmp_path / "2"), losses(tmp_path / "1"), rtol=1e-5, atol=1e-6)
     torch.testing.assert_close(weights(tmp_path / "2"), weights(tmp_path / "1"), rtol=1e-5, atol=1e-6)

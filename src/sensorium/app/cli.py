@@ -363,7 +363,7 @@ def train(
     recipe: str | None = None,
     *,
     data: Annotated[tuple[str, ...], Several] = (),
-    set: Annotated[tuple[str, ...], Several] = (),
+    set: Annotated[tuple[str, ...], Parameter(negative="", show_default=False, consume_multiple=True)] = (),
     run: Path | None = None,
     resume: Path | None = None,
     show: Annotated[bool, Switch] = False,
@@ -371,7 +371,7 @@ def train(
 ) -> int:
     """Train a model by its recipe; after any interruption, go on as if there had been none.
 
-    sensorium train clip --data pairs.jsonl --set batch=1024 --run runs/a
+    sensorium train clip --data pairs.jsonl --set batch=1024 epochs=3 --run runs/a
     sensorium train --resume runs/a
     sensorium train clip --show             what it costs, scores, and can be set to
     torchrun --nproc-per-node 8 -m sensorium train clip --data pairs.jsonl
@@ -387,7 +387,7 @@ def train(
     data
         What to train on, as the recipe's --show says. May be repeated.
     set
-        key=value: a setting of the recipe or of the engine (precision, accumulate, workers ...). May be repeated.
+        key=value, one or more: settings of the recipe or of the engine (precision, accumulate, workers ...).
     run
         The folder of the run. [default: runs/RECIPE-1, or the next that is free]
     resume

@@ -52,6 +52,8 @@ def train(recipe: Recipe, engine: Engine, run: RunFolder, world: World) -> dict[
         optimiser = recipe.optimiser(model)
         saver = Saver(run, model, optimiser, world, keep=engine.keep, best=recipe.best, say=watch.say)
         stack.callback(saver.thread.shutdown)
+        parts = list(recipe.clipped(model))
+        longest = engine.clip_norm or recipe.clip_norm
         done, stop = saver.resume(), 0
         best, record, asked = saver.best_so_far(), dict[str, float](), stack.enter_context(_signals())
         if first:
@@ -71,12 +73,12 @@ def train(recipe: Recipe, engine: Engine, run: RunFolder, world: World) -> dict[
             batch = {name: value.to(world.device, non_blocking=True) for name, value in batch.items()}
             follow_schedule(optimiser, recipe.schedule, step)
             losses = _gradients(recipe, engine, root, world, batch, step)
-            length = norm(model.parameters())
-            record, stop = _exchange(losses, length, asked.number, world)
+            lengths = [norm(part.parameters()) for part in parts]
+            record, stop = _exchange(losses, torch.stack(lengths).norm(), asked.number, world)
             if not isfinite(record["loss"] + record["gradient"]):
                 raise _not_finite(record, losses, batch, step, saver)
-            if engine.clip_norm is not None:
-                clip(model.parameters(), engine.clip_norm, length)
+            for part, length in zip(parts, lengths, strict=True):
+                clip(part.parameters(), longest, length)
             optimiser.step()
             optimiser.zero_grad()
             with torch.no_grad():

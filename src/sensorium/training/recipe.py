@@ -52,6 +52,11 @@ def residual_blocks(model: nn.Module) -> Iterable[nn.Module]:
     return [module for module in model.modules() if isinstance(module, PreNorm | PostNorm)]
 
 
+def entire(model: nn.Module) -> Iterable[nn.Module]:
+    """The model, as one part."""
+    return [model]
+
+
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
     """An experiment as one value.
@@ -70,11 +75,11 @@ class Recipe:
     schedule: Mapping[str, Values]  # "learning_rate", "weight_decay" where it moves, and what groups name
     steps: int
     batch: int  # rows of a step, over all processes
+    clip_norm: float | None = None  # what the gradient's length is held to
+    clipped: Callable[[nn.Module], Iterable[nn.Module]] = entire  # the parts that are clipped apart
     seed: int = 0  # of what is random inside a step: dropout, masks drawn on the device
     after_step: Callable[[int], None] = nothing  # without gradients: move the teacher, clamp the logit scale
-    evaluate: Callable[[int], Mapping[str, float]] | None = (
-        None  # gets steps done; every process calls it, 0's numbers count
-    )
+    evaluate: Callable[[int], Mapping[str, float]] | None = None  # gets steps done; all call it, 0's numbers count
     evaluate_every: int = 0  # steps; 0: only after the last
     best: str | None = None  # the metric of `evaluate` that names the best checkpoint: higher is better
     blocks: Callable[[nn.Module], Iterable[nn.Module]] = residual_blocks  # units of sharding, recomputing, compiling
@@ -82,12 +87,12 @@ class Recipe:
 
 @dataclass(frozen=True, kw_only=True)
 class Engine:
-    """How to run a recipe: none of this changes what is learned, but for rounding (and `accumulate`, see there)."""
+    """How to run a recipe: but for rounding, `accumulate` (see there) and `clip_norm`, the same is learned."""
 
     device: str = "auto"  # auto: the GPU where there is one
     precision: Literal["fp32", "bf16"] = "fp32"  # bf16: autocast; weights, sums and the optimiser stay in fp32
     accumulate: int = 1  # parts of a step whose gradients are added; a contrastive loss then contrasts within a part
-    clip_norm: float | None = None  # of the whole gradient
+    clip_norm: float | None = None  # in place of the recipe's
     checkpoint_activations: bool = False  # recompute every block in the backward pass: less memory, a third more time
     compile: bool = False  # every block by torch.compile
     workers: int = 0  # processes that prepare data, for each training process

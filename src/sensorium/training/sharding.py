@@ -101,8 +101,10 @@ def norm(parameters: Iterable[nn.Parameter]) -> Tensor:
     return total
 
 
-def clip(parameters: Iterable[nn.Parameter], longest: float, length: Tensor) -> None:
-    """Scale a gradient of this length down to at most `longest`."""
+def clip(parameters: Iterable[nn.Parameter], longest: float | None, length: Tensor) -> None:
+    """Scale a gradient of this length down to at most `longest`, if that is given."""
+    if not longest:
+        return
     factor = (longest / (length + 1e-6)).clamp(max=1)
     for parameter in parameters:
         if parameter.grad is not None:

@@ -101,7 +101,8 @@ def start(device: str = "auto") -> Generator[World]:
     if kind == "cuda":
         torch.cuda.set_device(here)
     # gloo stands beside NCCL: checkpoints are written in the background and agree on them over the CPU.
-    dist.init_process_group("cpu:gloo,cuda:nccl" if kind == "cuda" else "gloo")
+    on_gpu = kind == "cuda"
+    dist.init_process_group("cpu:gloo,cuda:nccl" if on_gpu else "gloo", device_id=here if on_gpu else None)
     try:
         mesh = init_device_mesh(kind, (size,))
         yield World(rank=dist.get_rank(), size=size, device=here, mesh=mesh)
