@@ -4,6 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
+from sensorium.nn import attention
 from sensorium.nn.attention import Attention, causal
 from sensorium.nn.transformer import MLP, PostNorm, PreNorm, Transformer
 
@@ -157,3 +158,19 @@ def test_trace_ends_where_forward_ends() -> None:
     assert len(states) == 4
     assert torch.equal(states[0], x)
     torch.testing.assert_close(states[-1], stack(x, mask=causal(4, x.device)))
+
+
+@pytest.mark.parametrize("whole", [attention.WHOLE, 0], ids=["formed in full", "fused"])
+@pytest.mark.parametrize("masked", [False, True])
+def test_bf16_is_fp32_rounded_forwards_and_backwards(whole: int, masked: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(attention, "WHOLE", whole)
+    torch.manual_seed(0)
+    mask = causal(9, torch.device("cpu")) if masked else None
+    exact = [torch.randn(2, 3, 9, 8, requires_grad=True) for _ in range(3)]
+    rounded = [x.detach().bfloat16().requires_grad_() for x in exact]
+    for inputs in (exact, rounded):
+        attention.attend(*inputs, attn_mask=mask).float().pow(2).sum().backward()
+    for one, other in zip(exact, rounded, strict=True):
+        assert one.grad is not None
+        assert other.grad is not None
+        assert (other.grad.float() - one.grad).abs().max() < 0.03 * one.grad.abs().max()

@@ -1,10 +1,12 @@
+import copy
+
 import pytest
 import torch
 from torch import nn
 
 from sensorium.nn import packed
-from sensorium.nn.packed import PackedLinear, pack
-from sensorium.nn.transformer import MLP, TanhGELU
+from sensorium.nn.packed import PackedLinear, PackedPatches, pack
+from sensorium.nn.transformer import MLP, QuickGELU, TanhGELU
 
 
 @pytest.fixture
@@ -88,3 +90,31 @@ def test_bf16_takes_what_autocast_gives_it_and_refuses_to_be_saved(model: nn.Mod
     assert (rounded - plain).abs().max() < 0.02 * plain.abs().max()
     with pytest.raises(RuntimeError, match=r"0\.weight was rounded to torch.bfloat16: load the model in fp32"):
         model.state_dict()
+
+
+@torch.inference_mode()
+def test_patches_are_one_product_and_saved_as_the_convolution(model: nn.Module) -> None:
+    patches = nn.Sequential(nn.Conv2d(3, 20, 10, 10), nn.Conv2d(20, 30, 4, 2, bias=False))
+    before = {name: tensor.clone() for name, tensor in patches.state_dict().items()}
+    pictures = [torch.randn(2, 3, *size) for size in ((100, 60), (109, 63))]
+    plain = [patches(x) for x in pictures]
+    pack(patches, anyway=True)
+    assert isinstance(patches[0], PackedPatches)
+    assert type(patches[1]) is nn.Conv2d, "its windows overlap"
+    for x, expected in zip(pictures, plain, strict=True):
+        torch.testing.assert_close(patches(x), expected, atol=1e-5, rtol=1e-5)
+    after = patches.state_dict()
+    assert after.keys() == before.keys()
+    assert all(torch.equal(after[name], before[name]) for name in before)
+
+
+@torch.inference_mode()
+def test_quick_gelu_goes_into_a_rounded_product_and_stays_out_of_an_exact_one(model: nn.Module) -> None:
+    mlp, x = MLP(300, 400, QuickGELU), torch.randn(2, 5, 300)
+    plain, before = mlp(x), {name: tensor.clone() for name, tensor in mlp.state_dict().items()}
+    exact = pack(copy.deepcopy(mlp), anyway=True)
+    assert type(exact.activation) is QuickGELU
+    assert all(torch.equal(tensor, before[name]) for name, tensor in exact.state_dict().items())
+    rounded = pack(mlp, dtype=torch.bfloat16, anyway=True)
+    assert type(rounded.activation) is nn.Identity
+    assert (rounded(x) - plain).abs().max() < 0.02 * plain.abs().max()

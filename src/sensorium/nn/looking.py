@@ -1,40 +1,18 @@
-"""Attention with its weights in sight: what the fused kernel computes and never shows.
+"""Attention with its weights in sight: what a fused kernel computes and never shows.
 
-Every attention of every model runs `Attention.kernel`, a fused one unless somebody looks. Here stands the plain
-one, equal to it within rounding, and the way to put it into a whole model and to collect what it saw.
+Every attention of every model runs `Attention.kernel`. Here stands the way to put the plain one, `eager`, or another
+into a whole model, and to collect what it saw.
 """
 
 from collections.abc import Generator
 from contextlib import contextmanager
 
-import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 from torch import Tensor, nn
 
-from sensorium.nn.attention import Attention, Kernel
+from sensorium.nn.attention import Attention, Kernel, eager, weigh
 
 Weights = Float[Tensor, "b h n m"]
-Scores = Bool[Tensor, "#b #h #n m"] | Float[Tensor, "#b #h #n m"]
-
-
-def weigh(
-    q: Float[Tensor, "b h n d"], k: Float[Tensor, "b h m d"], mask: Scores | None = None
-) -> Float[Tensor, "b h n m"]:
-    """softmax(q·k/√d + mask): how much every query looks at every key (Vaswani et al. 2017, equation 1)."""
-    scores = q @ k.mT * q.shape[-1] ** -0.5
-    if mask is not None:
-        scores = scores.masked_fill(~mask, -torch.inf) if mask.dtype == torch.bool else scores + mask
-    return scores.softmax(-1)
-
-
-def eager(
-    q: Float[Tensor, "b h n d"],
-    k: Float[Tensor, "b h m d"],
-    v: Float[Tensor, "b h m e"],
-    attn_mask: Scores | None = None,
-) -> Float[Tensor, "b h n e"]:
-    """A kernel that forms the weights in full, as the equation has it."""
-    return weigh(q, k, attn_mask) @ v
 
 
 @contextmanager

@@ -9,29 +9,32 @@ packed. This is the one place that knows the private operators.
 import time
 from collections.abc import Callable
 from functools import cache
-from typing import Any, TypeGuard, cast
+from typing import Any, Literal, TypeGuard, cast
 
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from sensorium.nn.transformer import MLP
+from sensorium.nn.transformer import MLP, QuickGELU
 
+Then = Literal["none", "gelu", "swish"]
 WORTH = 1.05  # pack where the measured product is at least this much faster
 FEATURES = 256  # smaller layers are not worth a second layout
 PRECISIONS = (torch.float32, torch.bfloat16)
 
 
 class PackedLinear(nn.Module):
-    """An `nn.Linear` for inference whose weight lies in oneDNN's own layout, and the exact GELU after it on request.
+    """An `nn.Linear` for inference whose weight lies in oneDNN's own layout, with the exact GELU or swish after it.
 
     It multiplies in the precision it was packed in, whatever comes in.
     """
 
-    def __init__(self, linear: nn.Linear, *, dtype: torch.dtype | None = None, gelu: bool = False) -> None:
+    def __init__(self, linear: nn.Linear, *, dtype: torch.dtype | None = None, then: Then = "none") -> None:
         super().__init__()
-        self.in_features, self.out_features, self.gelu = linear.in_features, linear.out_features, gelu
+        self.in_features, self.out_features = linear.in_features, linear.out_features
+        self.then: Then = then
+        self.shape = linear.weight.shape
         self.dtype = dtype or linear.weight.dtype
         self.rounded = linear.weight.dtype != self.dtype
         bias = cast(Tensor | None, linear.bias)
@@ -40,14 +43,33 @@ class PackedLinear(nn.Module):
 
     def forward(self, x: Float[Tensor, "*b inputs"]) -> Float[Tensor, "*b outputs"]:
         """The same product as the linear layer's."""
-        return _product(x.to(self.dtype), self.packed, self.bias, "gelu" if self.gelu else "none")
+        return _product(x.to(self.dtype), self.packed, self.bias, self.then)
 
     def _save_to_state_dict(self, destination: dict[str, Any], prefix: str, keep_vars: bool) -> None:
         """The linear layer's own tensors, so that a packed model can still be saved."""
         if self.rounded:
             raise RuntimeError(f"{prefix}weight was rounded to {self.dtype}: load the model in fp32 to save it")
-        destination[f"{prefix}weight"] = self.packed.to_dense()
+        destination[f"{prefix}weight"] = self.packed.to_dense().view(self.shape)
         super()._save_to_state_dict(destination, prefix, keep_vars)
+
+
+class PackedPatches(PackedLinear):
+    """An `nn.Conv2d` whose windows stand side by side: one product over all patches, half the convolution's time."""
+
+    def __init__(self, convolution: nn.Conv2d, *, dtype: torch.dtype | None = None) -> None:
+        weight = convolution.weight
+        linear = nn.Linear(weight[0].numel(), len(weight), device="meta")
+        linear.weight, linear.bias = nn.Parameter(weight.detach().flatten(1)), convolution.bias  # pyright: ignore
+        super().__init__(linear, dtype=dtype)
+        self.shape, self.patch = weight.shape, convolution.kernel_size
+
+    def forward(self, x: Float[Tensor, "b channels h w"]) -> Float[Tensor, "b outputs h2 w2"]:
+        """The convolution's map; what is left over at the right and at the bottom is not seen, as there."""
+        height, width = self.patch
+        rows, columns = x.shape[2] // height, x.shape[3] // width
+        x = x[:, :, : rows * height, : columns * width].to(self.dtype)
+        x = x.unflatten(3, (columns, width)).unflatten(2, (rows, height)).permute(0, 2, 4, 1, 3, 5)
+        return super().forward(x.flatten(3).flatten(1, 2)).mT.unflatten(2, (rows, columns))
 
 
 def pack(model: nn.Module, *, dtype: torch.dtype | None = None, anyway: bool = False) -> nn.Module:
@@ -56,16 +78,17 @@ def pack(model: nn.Module, *, dtype: torch.dtype | None = None, anyway: bool = F
     They multiply in `dtype`, or in their own precision. The layers keep no weight in torch's layout: pack what only
     runs, after it is loaded. It can still be saved, unless it was rounded.
     """
-    found = [child for child in model.modules() if _packable(child)]
+    found = [child for child in model.modules() if _packable(child) or _patches(child)]
     if not found or not (anyway or pays(dtype or found[0].weight.dtype)):
         return model
     for module in list(model.modules()):
-        if isinstance(module, MLP) and _packable(module.up) and _exact_gelu(module.activation):
-            setattr(module, "up", PackedLinear(module.up, dtype=dtype, gelu=True))  # noqa: B010  (declared as linear)
-            module.activation = nn.Identity()
+        if isinstance(module, MLP) and _packable(module.up):
+            _fuse(module, dtype)
         for name, child in module.named_children():
             if _packable(child):
                 setattr(module, name, PackedLinear(child, dtype=dtype))
+            elif _patches(child):
+                setattr(module, name, PackedPatches(child, dtype=dtype))
     return model
 
 
@@ -73,19 +96,50 @@ def _packable(module: nn.Module) -> TypeGuard[nn.Linear]:
     return type(module) is nn.Linear and module.weight.dtype in PRECISIONS and module.in_features >= FEATURES
 
 
-def _exact_gelu(activation: nn.Module) -> bool:
-    return type(activation) is nn.GELU and activation.approximate == "none"
+def _patches(module: nn.Module) -> TypeGuard[nn.Conv2d]:
+    return (
+        type(module) is nn.Conv2d
+        and module.weight.dtype in PRECISIONS
+        and module.weight[0].numel() >= FEATURES
+        and module.kernel_size == module.stride
+        and (module.padding, module.dilation, module.groups) == ((0, 0), (1, 1), 1)
+    )
+
+
+def _fuse(mlp: MLP, dtype: torch.dtype | None) -> None:
+    """Put the activation into the product before it, where oneDNN has it.
+
+    QuickGELU is x·σ(αx) = swish(αx) / α: α goes into the weights before it, 1/α into those after. That moves their
+    last bit, so it is done only where they are rounded anyway.
+    """
+    if type(mlp.activation) is nn.GELU and mlp.activation.approximate == "none":
+        up, down, then = mlp.up, mlp.down, "gelu"
+    elif type(mlp.activation) is QuickGELU and dtype not in (None, mlp.up.weight.dtype):
+        up, down, then = _scaled(mlp.up, QuickGELU.alpha, bias=True), _scaled(mlp.down, 1 / QuickGELU.alpha), "swish"
+    else:
+        return
+    setattr(mlp, "up", PackedLinear(up, dtype=dtype, then=then))  # noqa: B010  (declared as linear)
+    mlp.down, mlp.activation = down, nn.Identity()
+
+
+def _scaled(linear: nn.Linear, gain: float, *, bias: bool = False) -> nn.Linear:
+    """A copy with the weight, and on request the bias, times `gain`."""
+    scaled = nn.Linear(linear.in_features, linear.out_features, device="meta")
+    scaled.weight = nn.Parameter(gain * linear.weight.detach(), False)
+    own = cast(Tensor | None, linear.bias)
+    scaled.bias = None if own is None else nn.Parameter((gain if bias else 1) * own.detach(), False)  # pyright: ignore
+    return scaled
 
 
 @cache
 def pays(dtype: torch.dtype = torch.float32) -> bool:
-    """Whether packed products are faster here in this precision, by a measurement of about 50 ms."""
+    """Whether packed products are faster here in this precision, by a measurement of about 100 ms."""
     x, weight, bias = (torch.ones(*shape, dtype=dtype) for shape in ((512, 768), (768, 768), (768,)))
     try:
         with torch.inference_mode():
             packed = _pack(weight)
             plain = faster = 1.0
-            for _ in range(5):
+            for _ in range(9):
                 plain = min(plain, _seconds(lambda: F.linear(x, weight, bias)))
                 faster = min(faster, _seconds(lambda: _product(x, packed, bias)))
     except (AttributeError, NotImplementedError, RuntimeError):  # another torch, another CPU: no such operator
@@ -97,11 +151,11 @@ def _pack(weight: Tensor) -> Tensor:
     return torch.ops.mkldnn._reorder_linear_weight(weight)
 
 
-def _product(x: Tensor, packed: Tensor, bias: Tensor | None, then: str = "none") -> Tensor:
+def _product(x: Tensor, packed: Tensor, bias: Tensor | None, then: Then = "none") -> Tensor:
     return torch.ops.mkldnn._linear_pointwise(x, packed, bias, then, [], "none" if then == "gelu" else "")
 
 
 def _seconds(run: Callable[[], Tensor]) -> float:
-    begin = time.perf_counter()
+    begin = time.thread_time()  # of this thread's work: other programs on a busy machine do not count
     run()
-    return time.perf_counter() - begin
+    return time.thread_time() - begin
