@@ -43,7 +43,7 @@ class Watch:
         self.times = [*self.times[-100:], time.monotonic()]  # the rate of the last hundred steps
         passed = (self.times[-1] - self.times[0]) / (len(self.times) - 1)
         rate = self.batch / passed if passed > 0 else 0.0
-        line = f"loss {record['loss']:.4f}  rate {record['learning_rate']:.2e}  {rate:,.0f} samples/s"
+        line = f"loss {record['loss']:.4f}  lr {record['learning_rate']:.2e}  {rate:,.0f} samples/s"
         if done < self.steps:
             line += f"  {_duration((self.steps - done) * passed)} left"
         self.bar.update(self.task, completed=done, description=line)
