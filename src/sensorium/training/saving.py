@@ -61,7 +61,10 @@ class Saver:
 
     def resume(self) -> int:
         """Load the last whole checkpoint; returns the number of steps done, 0 without one. What is damaged is passed
-        over and named. Raises SensoriumError where the checkpoint is of another model."""
+        over and named. Raises SensoriumError where the checkpoint is of another model or optimiser."""
+        if self.world.rank == 0:
+            for left in self.run.checkpoints.glob("*.part"):  # by a kill
+                shutil.rmtree(left)
         for path in self.world.tell(found(self.run)[::-1]):
             reason = self._damage(path)
             if reason is None:
@@ -128,25 +131,22 @@ class Saver:
         return state
 
     def _load(self, path: Path) -> None:
-        state = self._state()  # makes the optimiser's, where it has none yet
+        self._state()  # makes the optimiser's, where it has none yet
         reader = HuggingFaceStorageReader(str(path))
         saved: dict[str, Any] = dict(reader.read_metadata().state_dict_metadata)
-        ours, theirs = ({n for n in names if n.startswith("model.")} for names in (state, saved))
-        if wrong := sorted(ours ^ theirs):
-            whose = "the checkpoint lacks" if wrong[0] in ours else "the model lacks"
-            raise SensoriumError(
-                f"{printable(str(path))} is of another model: {whose} {wrong[0].removeprefix('model.')}"
-            )
-        for name in sorted(theirs):
-            if saved[name].size != state[name].shape:
-                raise SensoriumError(
-                    f"{printable(str(path))} is of another model: {name.removeprefix('model.')} is "
-                    f"{tuple(saved[name].size)} there and {tuple(state[name].shape)} here"
-                )
-        for name, parameter in self.model.named_parameters():  # one that never had a gradient has no state
-            if not any(key.startswith(f"optimiser.state.{name}.") for key in saved):
+        moved = {name.removeprefix("optimiser.state.").rpartition(".")[0] for name in saved}
+        for name, parameter in self.model.named_parameters():
+            if name not in moved:  # it never had a gradient
                 self.optimiser.state.pop(parameter, None)
-        state = {name: value for name, value in state.items() if name in saved}
+        state = self._state()
+        for name in sorted(set(saved) | set(state)):
+            there = tuple(saved[name].size) if name in saved else "missing"
+            here = tuple(state[name].shape) if name in state else "missing"
+            if there != here:
+                kind, _, rest = name.partition(".")
+                raise SensoriumError(
+                    f"{printable(str(path))} is of another {kind}: {rest} is {there} there, {here} here"
+                )
         load(state, storage_reader=reader, process_group=self.group)
 
     def _damage(self, path: Path) -> str | None:
