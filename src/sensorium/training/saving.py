@@ -100,7 +100,9 @@ class Saver:
         self.writing = None
         self.failure = future.result()
         if self.failure is not None:
-            self.failure = f"the checkpoint of step {step} could not be written: {self.failure}. {self._intact()}"
+            remedy = " Free some space." if "space" in self.failure or "quota" in self.failure else ""
+            reason = f"the checkpoint of step {step} could not be written: {self.failure}"
+            self.failure = f"{reason}. {self._intact()}.{remedy}"
             self.say(self.failure)
 
     def close(self) -> None:
@@ -112,8 +114,7 @@ class Saver:
 
     def _intact(self) -> str:
         last = found(self.run)
-        whole = f"The last whole one is {printable(str(last[-1]))}" if last else "There is no earlier one"
-        return f"{whole}. Free some space."
+        return f"The last whole one is {printable(str(last[-1]))}" if last else "There is no earlier one"
 
     def _state(self) -> dict[str, Tensor]:
         """The live tensors by name; one that stands in two places of the model has the first name."""
@@ -134,7 +135,8 @@ class Saver:
         self._state()  # makes the optimiser's, where it has none yet
         reader = HuggingFaceStorageReader(str(path))
         saved: dict[str, Any] = dict(reader.read_metadata().state_dict_metadata)
-        moved = {name.removeprefix("optimiser.state.").rpartition(".")[0] for name in saved}
+        prefix = "optimiser.state."
+        moved = {name.removeprefix(prefix).rpartition(".")[0] for name in saved if name.startswith(prefix)}
         for name, parameter in self.model.named_parameters():
             if name not in moved:  # it never had a gradient
                 self.optimiser.state.pop(parameter, None)
