@@ -46,7 +46,8 @@ sys.exit(f"imported {slow}" if slow else 0)
 
 
 @pytest.mark.parametrize(
-    "command", ["index", "search", "classify", "models", "serve", "demo", "convert", "verify", "export", "look"]
+    "command",
+    ["index", "search", "classify", "models", "serve", "demo", "convert", "verify", "export", "look", "train"],
 )
 def test_every_command_teaches_by_example(capsys: pytest.CaptureFixture[str], command: str):
     code, out, _ = run(capsys, command, "--help")

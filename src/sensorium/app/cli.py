@@ -417,6 +417,60 @@ def demo(
     return DONE
 
 
+@app.command(sort_key=10)
+def train(
+    recipe: str | None = None,
+    *,
+    data: Annotated[tuple[str, ...], Several] = (),
+    set: Annotated[tuple[str, ...], Parameter(negative="", show_default=False, consume_multiple=True)] = (),
+    run: Path | None = None,
+    resume: Path | None = None,
+    show: Annotated[bool, Switch] = False,
+    json: Json = False,
+) -> int:
+    """Train a model by its recipe; after any interruption, go on as if there had been none.
+
+    sensorium train clip --data pairs.jsonl --set batch=1024 epochs=3 --run runs/a
+    sensorium train --resume runs/a
+    sensorium train clip --show             what it costs, scores, and can be set to
+    torchrun --nproc-per-node 8 -m sensorium train clip --data pairs.jsonl
+
+    The run's folder holds its settings, every step's metrics, and checkpoints.
+    Ctrl-C finishes the step and saves. It may be resumed on another number of
+    processes, and with another engine: --set workers=4.
+
+    Parameters
+    ----------
+    recipe
+        A recipe's name, or your own function as module:function.
+    data
+        What to train on, as the recipe's --show says. May be repeated.
+    set
+        key=value, one or more: settings of the recipe or of the engine (precision, accumulate, workers ...).
+    run
+        The folder of the run. [default: runs/RECIPE-1, or the next that is free]
+    resume
+        The folder of a run to go on with.
+    show
+        Train nothing; print what the recipe says of itself and all settings.
+    """
+    if resume is not None and (recipe is not None or data or run is not None):
+        raise Misuse("--resume goes on with a run as it is: only --set can stand beside it")
+    if resume is None and recipe is None:
+        from sensorium.training.recipes import RECIPES
+
+        known = f" There are: {', '.join(RECIPES)}." if RECIPES else ""
+        raise Misuse(f"which recipe?{known} For example: sensorium train clip --data pairs.jsonl")
+    from sensorium.app.training import resume_run, show_recipe, train_recipe
+
+    if resume is not None:
+        return resume_run(resume, changes=set, as_json=json)
+    if show:
+        show_recipe(recipe or "")
+        return DONE
+    return train_recipe(recipe or "", data=data, changes=set, folder=run, as_json=json)
+
+
 class Misuse(SensoriumError):
     """The command line makes no sense as it stands; exit code 2."""
 

@@ -6,14 +6,27 @@ from jaxtyping import Float
 from torch import Tensor
 
 
-def contrastive(a: Float[Tensor, "b d"], b: Float[Tensor, "b d"], scale: Float[Tensor, ""]) -> Float[Tensor, ""]:
+def contrastive(
+    a: Float[Tensor, "b d"],
+    b: Float[Tensor, "b d"],
+    scale: Float[Tensor, ""],
+    *,
+    all_a: Float[Tensor, "all d"] | None = None,
+    all_b: Float[Tensor, "all d"] | None = None,
+    offset: int = 0,
+) -> Float[Tensor, ""]:
     """InfoNCE, both ways (CLIP, figure 3): row i of `a` belongs to row i of `b`, the rest of the batch does not.
 
-    `a` and `b` are on the unit sphere; `scale` is the inverse temperature, exp(s) in CLIP.
+    `a` and `b` are on the unit sphere; `scale` is the inverse temperature, exp(s) in CLIP. Where the batch is spread
+    over processes, `all_a` and `all_b` are its rows on all of them, of which these are the ones from `offset` on; the
+    mean of all processes' losses is the loss of the whole batch.
     """
-    logits = scale * a @ b.mT
-    match = torch.arange(len(a), device=a.device)
-    return (F.cross_entropy(logits, match) + F.cross_entropy(logits.mT, match)) / 2
+    towards_b, towards_a = (
+        scale * a @ (b if all_b is None else all_b).mT,
+        scale * b @ (a if all_a is None else all_a).mT,
+    )
+    match = torch.arange(offset, offset + len(a), device=a.device)
+    return (F.cross_entropy(towards_b, match) + F.cross_entropy(towards_a, match)) / 2
 
 
 def one_way(query: Float[Tensor, "b d"], key: Float[Tensor, "b d"]) -> Float[Tensor, ""]:
@@ -25,11 +38,21 @@ def one_way(query: Float[Tensor, "b d"], key: Float[Tensor, "b d"]) -> Float[Ten
 
 
 def sigmoid(
-    a: Float[Tensor, "b d"], b: Float[Tensor, "b d"], scale: Float[Tensor, ""], bias: Float[Tensor, ""]
+    a: Float[Tensor, "b d"],
+    b: Float[Tensor, "b d"],
+    scale: Float[Tensor, ""],
+    bias: Float[Tensor, ""],
+    *,
+    all_b: Float[Tensor, "all d"] | None = None,
+    offset: int = 0,
 ) -> Float[Tensor, ""]:
-    """The pairwise alternative (SigLIP, Zhai et al. 2023, algorithm 1): every pair is a yes or a no of its own."""
-    logits = scale * a @ b.mT + bias
-    sign = 2 * torch.eye(len(a), device=a.device) - 1
+    """The pairwise alternative (SigLIP, Zhai et al. 2023, algorithm 1): every pair is a yes or a no of its own.
+
+    `all_b` and `offset` as for `contrastive`.
+    """
+    logits = scale * a @ (b if all_b is None else all_b).mT + bias
+    own = torch.arange(len(a), device=a.device)
+    sign = torch.full_like(logits, -1).index_put((own, own + offset), logits.new_ones(()))
     return -F.logsigmoid(sign * logits).sum() / len(a)
 
 
