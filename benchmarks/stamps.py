@@ -21,8 +21,8 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 import sensorium
-from sensorium.checkpoints.parcels import Parcel, unpacked
 from sensorium.data.errors import SensoriumError
+from sensorium.data.parcels import Parcel, unpacked
 
 STAMPS = Parcel(
     registry="debian",

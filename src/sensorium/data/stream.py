@@ -274,6 +274,7 @@ class Batches(Iterator[dict[str, Tensor]]):
             ) from error
         self.damaged |= damaged
         if isinstance(rows, SensoriumError):
+            self.close()
             raise rows
         return rows
 

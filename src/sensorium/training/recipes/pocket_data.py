@@ -12,9 +12,9 @@ from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
 
-from sensorium.checkpoints.packages import Wheel, locate
-from sensorium.checkpoints.parcels import Parcel, unpacked
 from sensorium.data.errors import SensoriumError
+from sensorium.data.packages import Wheel, locate
+from sensorium.data.parcels import Parcel, unpacked
 
 SYNSETS = Wheel(
     package="timm",

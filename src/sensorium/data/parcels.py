@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from sensorium.checkpoints.packages import PackageError, cache_folder, sha256_of
+from sensorium.data.packages import PackageError, cache_folder, sha256_of
 
 
 @dataclass(frozen=True, kw_only=True)
