@@ -13,7 +13,7 @@ import os
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
@@ -101,6 +101,21 @@ class Emoji:
     concepts: tuple[Concept, ...]
     rows: tuple[tuple[str, int, int], ...]  # artist, picture in the artist's array, concept
     name: str = "emoji"
+    problems: tuple[str, ...] = ()
+
+    @property
+    def kind(self) -> str:
+        """In words."""
+        return f"emoji of {len(self.artists)} artists"
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The name of each concept, by label."""
+        return self._names
+
+    @cached_property
+    def _names(self) -> tuple[str, ...]:
+        return tuple(concept.text[0] for concept in self.concepts)
 
     def __len__(self) -> int:
         return len(self.rows)

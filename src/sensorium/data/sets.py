@@ -23,7 +23,8 @@ from sensorium.data.errors import SensoriumError, Unreadable
 from sensorium.data.packages import Wheel, cache_folder, locate
 from sensorium.data.parcels import Parcel, unpacked
 from sensorium.data.parcels import place as parcel_place
-from sensorium.data.stream import Sample, Source
+from sensorium.data.sources import Opened
+from sensorium.data.stream import Sample
 
 STAMPS = Parcel(
     registry="debian",
@@ -75,6 +76,8 @@ class Pictures:
     name: str
     rows: tuple[tuple[Path, tuple[str, ...], int], ...]
     classes: tuple[str, ...]
+    kind: str = "pictures with texts"
+    problems: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -92,6 +95,8 @@ class Digits:
     pixels: np.ndarray[Any, Any]
     labels: tuple[int, ...]
     classes: tuple[str, ...] = NUMERALS
+    kind: str = "handwritten digits"
+    problems: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -111,7 +116,7 @@ class DataSet:
     samples: int
     licence: str
     megabytes: int  # to download
-    read: Callable[[Progress | None], Source]  # fetches what is missing
+    read: Callable[[Progress | None], Opened]  # fetches what is missing
     ready: Callable[[], bool]
 
 
@@ -274,7 +279,7 @@ SETS: Mapping[str, DataSet] = {
 }
 
 
-def fetch(name: str, *, progress: Progress | None = None) -> Source:
+def fetch(name: str, *, progress: Progress | None = None) -> Opened:
     """A set by its name, fetched first if need be. Raises SensoriumError where there is none of that name."""
     if name not in SETS:
         raise SensoriumError(f"no data set is called {name!r}; there are {', '.join(SETS)}")
