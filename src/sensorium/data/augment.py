@@ -14,12 +14,11 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float, UInt8
-from PIL import Image
 from torch import Tensor
 
 from sensorium.data.errors import Unreadable
-from sensorium.data.image import Source, read_image
-from sensorium.data.preprocess import CLIP_MEAN, CLIP_STD, Filter, Triple
+from sensorium.data.image import Source, read_pixels
+from sensorium.data.preprocess import Filter
 from sensorium.data.stream import Sample
 
 TRIES = 10  # of a random rectangle that fits, before the whole picture is taken
@@ -33,7 +32,9 @@ class Augment(Protocol):
         """Sides of the result in pixels."""
         ...
 
-    def __call__(self, source: Source, generator: torch.Generator | None = None) -> UInt8[Tensor, "3 size size"]: ...
+    def __call__(self, source: Source, generator: torch.Generator | None = None) -> UInt8[Tensor, "3 size size"]:
+        """The pixels of one picture; raises Unreadable."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -77,7 +78,8 @@ class ResizedCrop:
         if generator is None:
             return SquareCrop(self.size, interpolation=self.interpolation)(source)
         chance = _chances(generator, 4 * TRIES + 1)
-        pixels, (width, height) = _decoded(source, math.ceil(self.size / math.sqrt(self.scale[0])))
+        area = self.scale[0] + chance[0] * (self.scale[1] - self.scale[0])
+        pixels, (width, height) = _decoded(source, math.ceil(self.size * math.sqrt(self.ratio[1] / area)))
         cut = _cut(pixels, self._box(width, height, chance), self.size, self.interpolation)
         return cut.flip(-1) if self.flip and chance[-1] < 0.5 else cut
 
@@ -103,8 +105,7 @@ def _decoded(source: Source, at_least: int) -> tuple[UInt8[Tensor, "1 3 h w"], t
     if isinstance(source, np.ndarray) and source.dtype == np.uint8 and source.ndim == 3 and source.shape[2] == 3:
         array: np.ndarray[Any, Any] = np.array(source)  # as sources map it into memory: not to be written to
     else:
-        image: Image.Image = read_image(source, at_least=at_least)
-        array = np.array(image)
+        array = read_pixels(source, at_least=at_least)
     pixels = torch.from_numpy(array).permute(2, 0, 1)[None]  # a view: channels last is the layout the kernel is fast in
     return pixels, (pixels.shape[3], pixels.shape[2])
 
@@ -122,14 +123,6 @@ def _cut(
     if interpolation not in ("bilinear", "bicubic"):
         raise ValueError(f"interpolation={interpolation!r}: torch antialiases bilinear and bicubic")
     return F.interpolate(part, size=(size, size), mode=interpolation, antialias=True)[0].contiguous()
-
-
-def normalise(
-    pixels: UInt8[Tensor, "*b 3 h w"], mean: Triple = CLIP_MEAN, std: Triple = CLIP_STD
-) -> Float[Tensor, "*b 3 h w"]:
-    """Pixels as a model reads them, on their own device: scaled to [0, 1], the mean taken off, divided by the spread."""
-    shift, scale = (torch.tensor(v, device=pixels.device).view(3, 1, 1) for v in (mean, std))
-    return pixels.to(torch.float32).div_(255).sub_(shift).div_(scale)
 
 
 def one_text(sample: Sample, generator: torch.Generator | None = None) -> str:
@@ -168,9 +161,9 @@ def mixup(pixels: Float[Tensor, "b 3 h w"], alpha: float, generator: torch.Gener
     Targets: `share * loss(own) + (1 - share) * loss(own[partner])`. Shares follow Beta(alpha, alpha), one a picture.
     """
     count = len(pixels)
-    concentration = torch.full((count, 2), float(alpha))
-    share = torch._sample_dirichlet(concentration, generator=generator)[:, 0]  # pyright: ignore[reportPrivateUsage]
-    share = torch.maximum(share, 1 - share).to(pixels.device)
+    chance = np.random.default_rng(int(torch.randint(1 << 62, (), generator=generator)))  # torch's takes no generator
+    drawn = torch.from_numpy(chance.beta(alpha, alpha, count)).float()
+    share = torch.maximum(drawn, 1 - drawn).to(pixels.device)
     partner = torch.randperm(count, generator=generator).to(pixels.device)
     by = share.view(-1, 1, 1, 1).to(pixels.dtype)
     return Mixed(pixels * by + pixels[partner] * (1 - by), share, partner)
