@@ -108,7 +108,7 @@ def test_decoding_less_of_a_jpeg_changes_little(augment: SquareCrop | ResizedCro
     data = encoded(image)
     for seed in range(5):
         small, whole = augment(data, seeded(seed)).float(), augment(np.array(read_image(data)), seeded(seed)).float()
-        assert (small - whole).abs().mean() < 4
+        assert (small - whole).abs().mean() < 6  # a crop begins at a whole pixel of what was decoded
 
 
 def test_pixels_are_those_of_the_picture(tmp_path: Path) -> None:

@@ -21,6 +21,7 @@ from sensorium.data.image import Source, read_pixels
 from sensorium.data.preprocess import Filter
 from sensorium.data.stream import Sample
 
+MARGIN = 1.5  # a JPEG may be decoded at a reduced scale at which the crop still has this many times the result's sides
 TRIES = 10  # of a random rectangle that fits, before the whole picture is taken
 
 
@@ -53,7 +54,7 @@ class SquareCrop:
         """The pixels of one picture; raises Unreadable."""
         across, along, stretch = _chances(generator, 3) if generator is not None else (0.5, 0.5, 0.0)
         part = 1 / (1 + stretch * (self.zoom - 1))  # of the short side that is seen
-        pixels, (width, height) = _decoded(source, math.ceil(self.size / part))
+        pixels, (width, height) = _decoded(source, math.ceil(MARGIN * self.size / part))
         side = part * min(width, height)
         return _cut(
             pixels, (across * (width - side), along * (height - side), side, side), self.size, self.interpolation
@@ -79,7 +80,7 @@ class ResizedCrop:
             return SquareCrop(self.size, interpolation=self.interpolation)(source)
         chance = _chances(generator, 4 * TRIES + 1)
         area = self.scale[0] + chance[0] * (self.scale[1] - self.scale[0])
-        pixels, (width, height) = _decoded(source, math.ceil(self.size * math.sqrt(self.ratio[1] / area)))
+        pixels, (width, height) = _decoded(source, math.ceil(MARGIN * self.size * math.sqrt(self.ratio[1] / area)))
         cut = _cut(pixels, self._box(width, height, chance), self.size, self.interpolation)
         return cut.flip(-1) if self.flip and chance[-1] < 0.5 else cut
 
