@@ -170,6 +170,13 @@ def test_csv_comes_out_as_python_wrote_it(tmp_path_factory: pytest.TempPathFacto
     assert [source[i].get("text", "") for i in range(len(source))] == captions
 
 
+def test_a_quote_that_is_never_closed_is_not_taken_for_a_long_caption(tmp_path: Path) -> None:
+    file = tmp_path / "rows.csv"
+    file.write_text('image,text\na.jpg,"half\nb.jpg,whole\n')
+    with pytest.raises(Unreadable, match=r'rows.csv: a " is opened and never closed'):
+        open_source(file)
+
+
 def test_a_missing_column_says_which_are_there(tmp_path: Path) -> None:
     file = tmp_path / "rows.csv"
     file.write_text("picture,words\na.jpg,b\n")
@@ -452,7 +459,8 @@ def test_every_kind_streams_the_same_with_workers_and_steps_over_damage(tmp_path
     names = pictures(tmp_path / "a")
     (tmp_path / "a/2.jpg").write_bytes(picture(20)[:300])
     (tmp_path / "rows.jsonl").write_text("".join(json.dumps({"image": f"a/{name}"}) + "\n" for name in names) + "{\n")
-    shard(tmp_path / "s.tar", 5)
+    members = [("set/00000.jpg", picture(0)), ("set/00005.jpg", picture(5)[:300]), ("set/00001.jpg", picture(1))]
+    tar(tmp_path / "s.tar", members)
     pq.write_table(pa.table({"image": [{"bytes": picture(i), "path": ""} for i in range(5)]}), tmp_path / "p.parquet")
     sources = [open_source(tmp_path / name) for name in ("a", "rows.jsonl", "s.tar", "p.parquet")]
     stream = Stream(sources=sources, prepare=prepare, seed=2)
@@ -460,5 +468,10 @@ def test_every_kind_streams_the_same_with_workers_and_steps_over_damage(tmp_path
     for one, other in zip(alone, helped, strict=True):
         assert torch.equal(one["shade"], other["shade"])
     assert alone.damaged == helped.damaged
-    assert set(alone.damaged) == {f"{tmp_path}/a/2.jpg", f"{tmp_path}/rows.jsonl:5"}
-    assert alone.damaged[f"{tmp_path}/a/2.jpg"] == "truncated"
+    cut = f"{tmp_path}/a/2.jpg"
+    assert alone.damaged == {
+        cut: "truncated",
+        f"{tmp_path}/rows.jsonl:3": f"{cut}: truncated",
+        f"{tmp_path}/rows.jsonl:5": "not JSON (Expecting property name enclosed in double quotes: line 1 co)",
+        f"{tmp_path}/s.tar:set/00005": "truncated",
+    }

@@ -1,6 +1,5 @@
 """`sensorium data`: sets that can be fetched by name, and what stands at a path."""
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +10,7 @@ from sensorium.data.errors import Unreadable, printable
 from sensorium.data.image import read_image
 from sensorium.data.sets import SETS, fetch
 from sensorium.data.sources import Opened, open_source
+from sensorium.data.stream import Sample, named
 
 CHECKED = 100  # samples that `show` decodes, spread over the whole
 FIRST = 3  # samples that `show` prints
@@ -71,12 +71,13 @@ def show_source(place: str, *, as_json: bool) -> bool:
     first: list[dict[str, Any]] = []
     damaged = 0
     for index in looked:
+        sample: Sample = {}
         try:
             sample = source[index]
             size = read_image(sample["image"]).info["size"]
         except Unreadable as error:
             damaged += 1
-            problems.append(str(error))
+            problems.append(str(named(error, sample)))
         else:
             if len(first) < FIRST:
                 first.append(_plain(sample, size, source))
@@ -96,7 +97,7 @@ def show_source(place: str, *, as_json: bool) -> bool:
     return not damaged
 
 
-def _plain(sample: Mapping[str, Any], size: tuple[int, int], source: Opened) -> dict[str, Any]:
+def _plain(sample: Sample, size: tuple[int, int], source: Opened) -> dict[str, Any]:
     """A sample as people read it."""
     image = sample["image"]
     name = str(image) if isinstance(image, str | Path) else sample["key"]

@@ -9,6 +9,7 @@ list, however long the source is.
 import math
 import os
 import signal
+import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
@@ -43,6 +44,14 @@ class Source(Protocol):
 
     def __len__(self) -> int: ...
     def __getitem__(self, index: int, /) -> Sample: ...
+
+
+def named(error: Unreadable, sample: Sample) -> Unreadable:
+    """The same complaint under the sample's own name, its "key": bytes have no other, and a path tells no row."""
+    key = str(sample.get("key", error.path))
+    if error.path in (key, "bytes") or error.path.startswith("array "):
+        return Unreadable(key, error.reason)
+    return Unreadable(key, str(error))
 
 
 def mix(*values: int) -> int:
@@ -163,15 +172,15 @@ class Stream:
         for attempt in range(min(len(source), HOPELESS)):
             index = self._index(number, epoch, (offset + attempt) % len(source))
             generator = torch.Generator().manual_seed(mix(self.seed, number, epoch, index, attempt) >> 1)
+            sample: Sample = {}
             try:
-                return self.prepare(source[index], generator)
+                sample = source[index]
+                return self.prepare(sample, generator)
             except Unreadable as error:
-                damaged[printable(error.path)] = error.reason
-                found = error
+                found = named(error, sample)
+                damaged[printable(found.path)] = found.reason
         tried = min(len(source), HOPELESS)
-        raise SensoriumError(
-            f"{printable(source.name)}: {tried} samples in a row cannot be read; the last is {found}"
-        ) from found
+        raise SensoriumError(f"{printable(source.name)}: {tried} samples in a row cannot be read; the last is {found}")
 
     def batches(
         self, batch: int, *, start: int, steps: int, rank: int = 0, world: int = 1, workers: int = 0
@@ -293,6 +302,8 @@ class Batches(Iterator[dict[str, Tensor]]):
             collate_fn=_same,
             worker_init_fn=_quiet_worker,
             prefetch_factor=2,
+            # what a recipe prepares with need not travel, and indexes in memory are shared
+            multiprocessing_context="fork" if sys.platform == "linux" else None,
             generator=torch.Generator(),  # or a number would be drawn from the one that training uses
         )
         return iter(loader)

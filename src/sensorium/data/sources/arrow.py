@@ -6,6 +6,7 @@ into an Arrow file in the user's cache first, with the columns that are used.
 
 import errno
 import json
+import sys
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ from sensorium.data.sources.kept import Array, index_place, stamp, write_kept
 from sensorium.data.stream import Sample
 
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM)
+LARGE = 1 << 28  # bytes: what takes long enough to be announced
 ROWS = 256  # of a batch in the copy of a Parquet file
 
 
@@ -150,6 +152,8 @@ def _copy_of(file: Path) -> Path:
     goal = index_place(file, "arrow")
     if goal.is_file():
         return goal
+    if (size := file.stat().st_size) > LARGE:
+        print(f"sensorium: copying {file} ({size >> 20:,} MB) into the cache, once", file=sys.stderr)
     pa = _pyarrow()
     import pyarrow.parquet as pq
 

@@ -140,5 +140,7 @@ class Manifest:
                     at += len(chunk)
         except OSError as error:
             raise Unreadable(self.file, system_reason(error)) from error
+        if inside % 2:
+            raise Unreadable(self.file, 'a " is opened and never closed: in CSV, write "" for one inside a quoted cell')
         offsets = np.concatenate(begins)
         return np.append(offsets[offsets <= last], np.int64(at)) if last >= 0 else np.zeros(1, dtype=np.int64)

@@ -8,6 +8,7 @@ import itertools
 import json
 import os
 import re
+import sys
 import tarfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -19,12 +20,14 @@ import numpy as np
 
 from sensorium.data.errors import SensoriumError, Unreadable, printable, system_reason
 from sensorium.data.sources.columns import LABEL, TEXT, number, texts
-from sensorium.data.sources.kept import Array, Names, kept_array, read_part, stamp
+from sensorium.data.sources.kept import Array, Names, index_place, kept_array, read_part, stamp
 from sensorium.data.stream import Sample
 
 PICTURES = ("jpg", "jpeg", "png", "webp")
 KINDS = ("image", "txt", "json", "cls")  # columns of the index: offset and size of each
 ABSENT = -1
+KIND = "tar-samples"
+LARGE = 1 << 30  # bytes: what takes long enough to be announced
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,6 +47,9 @@ class Shards:
     @classmethod
     def open(cls, files: Sequence[Path], name: str | None = None) -> "Shards":
         """Index tars that have no index yet. Raises Unreadable for one that is missing or is none."""
+        new = [file for file in files if not index_place(file, KIND).is_file()]
+        if sum(file.stat().st_size for file in new) > LARGE:
+            print(f"sensorium: looking through {len(new):,} of {len(files):,} tars, once", file=sys.stderr)
         counts: list[int] = []
         problems: list[str] = []
         for file in files:
@@ -117,7 +123,7 @@ def _cached(file: Path, state: tuple[int, int, int]) -> Array:
 
 
 def _index(file: Path) -> Array:
-    return kept_array(file, "tar-samples", lambda: _scan(file))
+    return kept_array(file, KIND, lambda: _scan(file))
 
 
 def _scan(file: Path) -> Array:
