@@ -275,8 +275,9 @@ class Batches(Iterator[dict[str, Tensor]]):
             self._source = self._started()
         try:
             rows, damaged = next(self._source)
-        except RuntimeError as error:
-            if "DataLoader worker" not in str(error):
+        except (RuntimeError, ConnectionError, EOFError) as error:  # EOF: it died while it handed something over
+            died = "DataLoader worker" in str(error) if isinstance(error, RuntimeError) else "Caught" not in str(error)
+            if not died or self._workers == 0:
                 raise
             raise SensoriumError(
                 f"a worker that reads the data died ({error}); if memory ran out, take fewer workers or a smaller batch"
