@@ -210,6 +210,16 @@ def test_a_worker_that_dies_is_an_error_with_a_remedy() -> None:
         next(Stream(sources=[Numbers(10)], prepare=die).batches(2, start=0, steps=3, workers=1))
 
 
+@pytest.mark.parametrize("kind", [RuntimeError, ConnectionError, KeyError])
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_mistake_in_preparing_is_not_hidden(kind: type[Exception], workers: int) -> None:
+    def prepare(sample: Sample, _: torch.Generator) -> Mapping[str, Tensor]:
+        raise kind("a mistake")
+
+    with pytest.raises(kind, match="a mistake"):
+        next(Stream(sources=[Numbers(10)], prepare=prepare).batches(2, start=0, steps=3, workers=workers))
+
+
 @pytest.mark.parametrize(
     ("settings", "message"),
     [

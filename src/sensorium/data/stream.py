@@ -276,8 +276,8 @@ class Batches(Iterator[dict[str, Tensor]]):
         try:
             rows, damaged = next(self._source)
         except (RuntimeError, ConnectionError, EOFError) as error:  # EOF: it died while it handed something over
-            died = "DataLoader worker" in str(error) if isinstance(error, RuntimeError) else "Caught" not in str(error)
-            if not died or self._workers == 0:
+            raised = "Caught" in str(error)  # in a worker that lives
+            if raised or self._workers == 0 or (isinstance(error, RuntimeError) and "worker" not in str(error)):
                 raise
             raise SensoriumError(
                 f"a worker that reads the data died ({error}); if memory ran out, take fewer workers or a smaller batch"
