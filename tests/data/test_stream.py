@@ -195,8 +195,10 @@ def test_workers_ignore_what_the_loop_was_told_and_stop_with_it() -> None:
             os.kill(worker, 0)
         assert list(batches) == []
         batches = Stream(sources=[Numbers(10)], prepare=who).batches(2, start=0, steps=100_000, workers=1)
-        os.kill(int(next(batches)["pid"][0]), signal.SIGTERM)
-        with pytest.raises(SensoriumError, match="worker that reads the data died"):
+        worker = int(next(batches)["pid"][0])
+        # torch's handler of SIGCHLD raises its own error wherever this process happens to be
+        with pytest.raises((SensoriumError, RuntimeError), match="worker"):
+            os.kill(worker, signal.SIGTERM)
             list(batches)
     finally:
         signal.signal(signal.SIGTERM, kept)

@@ -275,13 +275,12 @@ class Batches(Iterator[dict[str, Tensor]]):
             self._source = self._started()
         try:
             rows, damaged = next(self._source)
-        except (RuntimeError, ConnectionError, EOFError) as error:  # EOF: it died while it handed something over
-            raised = "Caught" in str(error)  # in a worker that lives
-            if raised or self._workers == 0 or (isinstance(error, RuntimeError) and "worker" not in str(error)):
-                raise
-            raise SensoriumError(
-                f"a worker that reads the data died ({error}); if memory ran out, take fewer workers or a smaller batch"
-            ) from error
+        except BaseException as error:  # whatever it is goes on, but the workers do not
+            self.close()
+            if self._workers and _died(error):
+                reason = f"a worker that reads the data died ({error})"
+                raise SensoriumError(f"{reason}; if memory ran out, take fewer workers or a smaller batch") from error
+            raise
         self.damaged |= damaged
         if isinstance(rows, SensoriumError):
             self.close()
@@ -290,7 +289,11 @@ class Batches(Iterator[dict[str, Tensor]]):
 
     def close(self) -> None:
         """Stop the workers; nothing more comes."""
+        # at once, not when it is collected: that may be in a worker forked later, which waits for them in vain
+        stop = getattr(self._source, "_shutdown_workers", None)
         self._source = iter(())
+        if stop is not None:
+            stop()
 
     def _started(self) -> "Iterator[_Item]":
         if self._workers == 0:
@@ -355,6 +358,15 @@ def collate(samples: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
                     "pad or crop it to one shape"
                 )
     return {name: torch.stack([sample[name] for sample in samples]) for name in first}
+
+
+def _died(error: BaseException) -> bool:
+    """Whether an error says that a worker is gone: in words, or by a connection that broke as it handed a batch over."""
+    if str(error).startswith("Caught"):  # raised in a worker that lives
+        return False
+    return isinstance(error, ConnectionError | EOFError) or (
+        isinstance(error, RuntimeError) and "DataLoader worker" in str(error)
+    )
 
 
 def _same(item: Any) -> Any:
