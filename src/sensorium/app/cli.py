@@ -471,6 +471,69 @@ def train(
     return train_recipe(recipe or "", data=data, changes=set, folder=run, as_json=json)
 
 
+data = App(name="data", help="Sets of pictures to train and measure with, and what stands at a path.", sort_key=10)
+
+
+app.command(data)
+
+
+@data.command(name="list")
+def list_data(*, json: Json = False) -> int:
+    """List the sets that can be fetched: samples, size, licence, and which are here.
+
+    sensorium data list
+    sensorium data list --json
+    """
+    from sensorium.app.datasets import list_sets
+
+    list_sets(as_json=json)
+    return DONE
+
+
+@data.command(name="fetch")
+def fetch_data(name: str, /) -> int:
+    """Fetch a set into your cache. Its licence is shown first.
+
+    sensorium data fetch emoji
+    sensorium data fetch mnist
+
+    Every download is pinned and checked. What is here already is kept, so an
+    interrupted fetch goes on from there. The cache is $SENSORIUM_CACHE, else
+    your own cache folder.
+
+    Parameters
+    ----------
+    name
+        One of those that `sensorium data list` shows.
+    """
+    from sensorium.app.datasets import fetch_set
+
+    fetch_set(name)
+    return DONE
+
+
+@data.command(name="show")
+def show_data(place: str, /, *, json: Json = False) -> int:
+    """Say what training data stands at a path: its kind, its first samples, and what is wrong with it.
+
+    sensorium data show ~/imagenet/train
+    sensorium data show captions.jsonl
+    sensorium data show "shards/{000..123}.tar"
+    sensorium data show emoji
+
+    A hundred samples, spread over the whole, are decoded. Exit code 1 when one
+    of them cannot be.
+
+    Parameters
+    ----------
+    place
+        A folder, a file, a pattern in quotes, or the name of a set.
+    """
+    from sensorium.app.datasets import show_source
+
+    return DONE if show_source(place, as_json=json) else FAILED
+
+
 class Misuse(SensoriumError):
     """The command line makes no sense as it stands; exit code 2."""
 

@@ -13,8 +13,8 @@ from torch import Tensor, nn
 
 from sensorium.checkpoints import bert
 from sensorium.checkpoints.files import read_checkpoint, write_safetensors
-from sensorium.checkpoints.packages import Wheel, locate
 from sensorium.checkpoints.rename import Row, check, linear, to_ours, under
+from sensorium.data.packages import Wheel, locate
 from sensorium.data.preprocess import Preprocess, Triple
 from sensorium.data.tokenizer import WordPiece
 from sensorium.models.bert import PRESETS as BERT
