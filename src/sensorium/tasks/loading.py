@@ -15,6 +15,8 @@ from sensorium.data.tokenizer import ClipTokenizer
 from sensorium.models.clip import CLIP
 from sensorium.models.dinotxt import DINOtxt
 from sensorium.models.imagebind import ImageBind
+from sensorium.models.imagebind import Trunk as Tower
+from sensorium.models.vit import ViT
 from sensorium.nn.allocator import keep_freed_memory
 from sensorium.nn.packed import pack
 from sensorium.tasks.embedding import Embedder, ImageTower, Precision, TextTower, choose
@@ -64,12 +66,15 @@ def load(
     if image is None or loaded.preprocess is None:
         return loaded
     text, scale = _words(loaded, place)
+    features, scores = _before_and_beyond(loaded.model)
     return Embedder(
         name=loaded.name,
         fingerprint=loaded.fingerprint,
         dim=dim,
         image=image,
         text=text,
+        features=features,
+        scores=scores,
         preprocess=loaded.preprocess,
         logit_scale=scale,
         device=place,
@@ -85,6 +90,19 @@ def _sight(model: nn.Module) -> tuple[ImageTower | None, int]:
     if isinstance(model, ImageBind):
         return (None if model.config.vision is None else model.towers["vision"]), model.config.embed
     return (model.represent, model.dim) if isinstance(model, Trunk) else (None, 0)
+
+
+def _before_and_beyond(model: nn.Module) -> tuple[ImageTower | None, ImageTower | None]:
+    """What gives features before the projection, where `_sight` gives others, and the scores of a model's own classes.
+
+    A tower of ImageBind or CLIP has features; a trunk alone is its own; a ViT's head is fit for classes.
+    """
+    if isinstance(model, CLIP | DINOtxt):
+        return model.vision.represent, None
+    if isinstance(model, ImageBind):
+        tower = model.towers["vision"] if model.config.vision is not None else None
+        return (tower.represent if isinstance(tower, Tower) else None), None
+    return None, model if isinstance(model, ViT) and model.config.classes else None
 
 
 def _words(loaded: Loaded, place: torch.device) -> tuple[TextTower | None, float]:
@@ -136,6 +154,8 @@ def _pocket(device: torch.device) -> Embedder:
         dim=model.config.embed,
         image=model.embed_image,
         text=text,
+        features=model.represent,
+        scores=model.classify,
         preprocess=preprocess,
         logit_scale=float(model.logit_scale),
         device=device,
