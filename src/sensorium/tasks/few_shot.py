@@ -12,7 +12,6 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from sensorium.data.errors import SensoriumError
-from sensorium.tasks.metrics import Scores
 
 SHOTS, DRAWS = (5, 10), 3
 PENALTY = 2.0**10
@@ -39,7 +38,7 @@ def ridge(
     classes: int,
     *,
     penalty: float = PENALTY,
-) -> Scores:
+) -> Float[Tensor, "m classes"]:
     """Scores of the least-squares model with the penalty, in double precision.
 
     Through the n x n matrix of products where there are fewer pictures than numbers, else through the d x d one.

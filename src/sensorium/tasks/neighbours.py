@@ -9,7 +9,6 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from sensorium.data.errors import SensoriumError
-from sensorium.tasks.metrics import Scores
 
 K, TEMPERATURE = 20, 0.07
 BLOCK = 1024  # pictures compared with all training pictures at once
@@ -23,7 +22,7 @@ def vote(
     *,
     k: int = K,
     temperature: float = TEMPERATURE,
-) -> Scores:
+) -> Float[Tensor, "m classes"]:
     """The share of the votes that each class gets; vectors need not be of length 1.
 
     Raises SensoriumError where there are fewer than k training pictures.

@@ -193,7 +193,7 @@ def few_shot(
     if draws < 1 or not shots:
         raise SensoriumError("few-shot: one draw at least, and one number of shots")
     learned, seen = _pair(embedder, train, test, "features", how)
-    truth, device = learned.truth("few-shot"), embedder.device
+    truth = learned.truth("few-shot")
     seen.truth("few-shot")
     metrics: dict[str, float] = {}
     settings: dict[str, str | int | float] = {"draws": draws, "penalty": shots_of.PENALTY}
@@ -202,8 +202,8 @@ def few_shot(
         values: list[float] = []
         for number in range(draws):
             rows = shots_of.draw(truth, train.classes, few, seed=seed + number)
-            x, y, z = (t.to(device) for t in (learned.vectors[rows], truth[rows], seen.vectors))
-            values.append(one(shots_of.ridge(x, y, z, len(train.classes)).cpu(), seen.labels))
+            scores = shots_of.ridge(learned.vectors[rows], truth[rows], seen.vectors, len(train.classes))
+            values.append(one(scores, seen.labels))
         metrics[f"{few}-shot"] = fmean(values)
         if draws > 1:
             settings[f"spread of {few}-shot"] = stdev(values)
