@@ -92,6 +92,31 @@ def test_retrieval(capsys: pytest.CaptureFixture[str]) -> None:
     assert "median rank" in run(capsys, "./clip", "retrieval", "--data", "captions.csv")[1]
 
 
+def test_a_thousand_folders_of_wordnet_numbers_are_imagenet(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They are called by ImageNet's names, in their order: nobody says "a photo of a n01440000"."""
+    from sensorium.data.imagenet import imagenet_names
+    from sensorium.tasks import zero_shot
+
+    for number in range(1000):
+        (tmp_path / f"n{1440000 + number:08}").mkdir()
+        (tmp_path / f"n{1440000 + number:08}" / "a.png").write_bytes(b"")
+    picture = next(Path("train/1").glob("*.png"))
+    (tmp_path / "n01440001" / "a.png").write_bytes(picture.read_bytes())
+    asked: list[tuple[str, ...]] = []
+    whole = zero_shot.class_vectors
+
+    def few(embedder: object, labels: tuple[str, ...], *rest: object, **options: object) -> object:
+        asked.append(tuple(labels))
+        return whole(embedder, labels, ["{}"], repeats=True)
+
+    monkeypatch.setattr("sensorium.tasks.protocols.class_vectors", few)
+    answer = found(capsys, "./clip", "zero-shot", "--data", str(tmp_path))
+    assert asked == [imagenet_names()]
+    assert (answer["data"], answer["pictures"], len(answer["unreadable"])) == ("imagenet", 1, 999)
+
+
 @pytest.mark.parametrize(
     ("words", "code", "said"),
     [
@@ -107,6 +132,11 @@ def test_retrieval(capsys: pytest.CaptureFixture[str]) -> None:
         (("vit", "zero-shot", "--data", "test"), 1, "no text tower"),
         (("vit", "few-shot", "--data", "test", "--train", "train", "--shots", "5,x"), 2, "--shots: whole numbers"),
         (("vit", "knn", "--data", "test", "--train", "train", "--k", "500"), 1, "k=500: there are 200 pictures"),
+        (
+            ("vit", "knn", "--data", "test", "--train", "train", "--labels", "names.txt"),
+            1,
+            "knn has no use for --labels",
+        ),
         (("vit", "guess", "--data", "test"), 2, "guess"),
         (("vit", "probe"), 2, "--data"),
     ],

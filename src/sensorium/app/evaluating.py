@@ -68,6 +68,13 @@ def _prepare(asked: Asked) -> tuple[str | None, "Callable[[Embedder, How], Resul
     if learns != (asked.train is not None):
         what = "learns from pictures: name them with" if learns else "learns from no pictures: leave out"
         raise SensoriumError(f"{asked.protocol} {what} --train")
+    for option, value, used in (
+        ("--labels", asked.labels, ("zero-shot", "classify")),
+        ("--templates", asked.templates, ("zero-shot",)),
+        ("--valid", asked.valid, ("probe",)),
+    ):
+        if value is not None and asked.protocol not in used:
+            raise SensoriumError(f"{asked.protocol} has no use for {option}: it is for {' and '.join(used)}")
     if asked.protocol == "retrieval":
         captions = open_captioned(asked.data)
         return asked.dataset, lambda model, how: protocols.captions(model, captions, how=how)
@@ -77,7 +84,8 @@ def _prepare(asked: Asked) -> tuple[str | None, "Callable[[Embedder, How], Resul
         if asked.protocol == "classify":
             own = _own_names(asked.labels)
             return known, lambda model, how: protocols.own_classes(model, test, names=own, how=how)
-        names, sentences = _names(asked.labels, test), _sentences(asked.templates)
+        names = _names(asked.labels or (IMAGENET if _is_imagenet(test) else None), test)
+        sentences = _sentences(asked.templates)
         return known, lambda model, how: protocols.zero_shot(model, test, names=names, templates=sentences, how=how)
     train = open_labelled(asked.train)
     test = test.under(train.classes)
