@@ -1,12 +1,15 @@
 """Pictures with labels or captions: what is read, and what is said where nothing can be."""
 
 import json
+import tarfile
+from io import BytesIO
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from sensorium.data.errors import SensoriumError, Unreadable
-from sensorium.data.labelled import open_captioned, open_labelled, read_lines, read_names
+from sensorium.data.labelled import Entry, open_captioned, open_labelled, read_lines, read_names
 
 
 def folder(root: Path, **classes: int) -> Path:
@@ -31,7 +34,7 @@ def test_class_folders(tmp_path: Path) -> None:
     (root / "README.md").touch()
     data = open_labelled(root)
     assert data.classes == ("cat", "dog")
-    assert [path.relative_to(root).as_posix() for path in data.paths] == ["cat/0.png", "dog/0.png", "dog/1.png"]
+    assert [path.relative_to(root).as_posix() for path in data.pictures] == ["cat/0.png", "dog/0.png", "dog/1.png"]
     assert data.labels == [(0,), (1,), (1,)]
     assert [each.reason for each in data.unreadable] == ["a broken link"]
     assert data.single
@@ -49,7 +52,7 @@ def test_class_folders(tmp_path: Path) -> None:
 def test_tables(tmp_path: Path, name: str, lines: list[str]) -> None:
     data = open_labelled(table(tmp_path, name, *lines))
     assert data.classes == ("cat", "dog")
-    assert data.paths == [tmp_path / "a.jpg", tmp_path / "b, c.jpg"]
+    assert data.pictures == [tmp_path / "a.jpg", tmp_path / "b, c.jpg"]
     assert data.labels == [(0,), (1,)]
 
 
@@ -62,9 +65,9 @@ def test_several_labels_and_numbers(tmp_path: Path) -> None:
 
 def test_captions_of_one_picture_come_together(tmp_path: Path) -> None:
     rows = [{"path": "b.jpg", "caption": "one"}, {"path": "a.jpg", "caption": ["x", "y"]}]
-    rows += [{"path": "b.jpg", "caption": " two "}]
+    rows += [{"path": "b.jpg", "caption": "two"}]
     data = open_captioned(table(tmp_path, "c.jsonl", *map(json.dumps, rows)))
-    assert data.paths == [tmp_path / "b.jpg", tmp_path / "a.jpg"]
+    assert data.pictures == [tmp_path / "b.jpg", tmp_path / "a.jpg"]
     assert data.captions == [("one", "two"), ("x", "y")]
 
 
@@ -104,19 +107,57 @@ def test_tables_that_cannot_be(tmp_path: Path, lines: list[str], words: str) -> 
         open_labelled(table(tmp_path, "t.csv", *lines))
 
 
-@pytest.mark.parametrize(
-    ("line", "words"),
-    [
-        ("{", r"t\.jsonl:1: not JSON"),
-        ("[1]", r"t\.jsonl:1: every line is an object"),
-        ('{"path": 3, "caption": "a"}', "path is 3: it must be words"),
-        ('{"path": "a.jpg", "caption": []}', "an empty list of captions"),
-        ('{"path": "a.jpg", "label": "cat"}', "no caption; there is path, label"),
-    ],
-)
-def test_captions_that_cannot_be(tmp_path: Path, line: str, words: str) -> None:
-    with pytest.raises(SensoriumError, match=words):
-        open_captioned(table(tmp_path, "t.jsonl", line))
+def test_captions_that_cannot_be_are_listed(tmp_path: Path) -> None:
+    lines = ["[1]", '{"path": "a.jpg", "caption": []}', '{"path": "b.jpg", "label": 3}']
+    data = open_captioned(table(tmp_path, "t.jsonl", *lines, '{"path": "c.jpg", "caption": "a cat"}'))
+    assert (data.pictures, data.captions) == ([tmp_path / "c.jpg"], [("a cat",)])
+    assert [each.reason for each in data.unreadable] == ["not a JSON object", "no caption", "no caption"]
+    with pytest.raises(SensoriumError, match=r"t\.jsonl: no captions; .*:1: not a JSON object"):
+        open_captioned(table(tmp_path, "t.jsonl", *lines))
+
+
+def test_other_sources_serve_as_well(tmp_path: Path) -> None:
+    """A tar of two classes and texts: its pictures are read when their turn comes."""
+    with tarfile.open(tmp_path / "a.tar", "w") as tar:
+        for number in range(3):
+            for name, content in ((f"{number}.png", png(number)), (f"{number}.cls", b"%d" % (number % 2))):
+                entry = tarfile.TarInfo(name)
+                entry.size = len(content)
+                tar.addfile(entry, BytesIO(content))
+    data = open_labelled(tmp_path / "a.tar")
+    assert (data.labels, data.classes) == ([(0,), (1,), (0,)], ("0", "1"))
+    assert all(isinstance(each, Entry) for each in data.pictures)
+    opened = data.pictures[1]
+    assert isinstance(opened, Entry)
+    assert opened.open() == png(1)
+    assert "1" in str(opened)
+    assert open_labelled(tmp_path).labels == data.labels, "and a folder of tars"
+    with pytest.raises(SensoriumError, match="no captions"):
+        open_captioned(tmp_path / "a.tar")
+    with pytest.raises(SensoriumError, match="COCO captions without labels"):
+        open_labelled(coco(tmp_path / "coco"))
+    several = open_captioned(tmp_path / "coco" / "captions.json")
+    assert several.captions == [("one", "two"), ("three",)]
+    assert several.pictures == [tmp_path / "coco" / "0.png", tmp_path / "coco" / "1.png"]
+
+
+def png(number: int) -> bytes:
+    out = BytesIO()
+    Image.new("RGB", (8, 8), (number, 0, 0)).save(out, "png")
+    return out.getvalue()
+
+
+def coco(root: Path) -> Path:
+    root.mkdir()
+    for number in range(2):
+        (root / f"{number}.png").write_bytes(png(number))
+    said = [(0, "one"), (1, "three"), (0, "two")]
+    content = {
+        "images": [{"id": number, "file_name": f"{number}.png"} for number in range(2)],
+        "annotations": [{"image_id": number, "caption": caption} for number, caption in said],
+    }
+    (root / "captions.json").write_text(json.dumps(content))
+    return root / "captions.json"
 
 
 def test_places_that_cannot_be(tmp_path: Path) -> None:
@@ -126,12 +167,10 @@ def test_places_that_cannot_be(tmp_path: Path) -> None:
         open_labelled(folder(tmp_path / "b", cat=1))
     with pytest.raises(SensoriumError, match="dog: an empty class"):
         open_labelled(folder(tmp_path / "c", cat=1, dog=0))
-    with pytest.raises(Unreadable, match="no such file"):
+    with pytest.raises(SensoriumError, match="no such file"):
         open_labelled(tmp_path / "none")
     with pytest.raises(Unreadable, match="no such file"):
         open_labelled(tmp_path / "none.csv")
-    with pytest.raises(SensoriumError, match=r"captions come as a table of path,caption: \.csv"):
-        open_captioned(tmp_path)
     (tmp_path / "latin.csv").write_bytes(b"path,label\n\xe9.jpg,cat\n")
     with pytest.raises(Unreadable, match="not UTF-8"):
         open_labelled(tmp_path / "latin.csv")

@@ -53,7 +53,11 @@ def test_probe(vit: Embedder, digits: tuple[Labelled, Labelled]) -> None:
     assert [Path(each.path).name for each in result.unreadable] == ["broken.png"]
     assert 1e-6 < result.settings["C"] <= 1e6
     valid = Labelled(
-        name="v", paths=digits[0].paths[::4], labels=digits[0].labels[::4], classes=digits[0].classes, unreadable=[]
+        name="v",
+        pictures=digits[0].pictures[::4],
+        labels=digits[0].labels[::4],
+        classes=digits[0].classes,
+        unreadable=[],
     )
     assert protocols.probe(vit, *digits, valid=valid).settings["training pictures"] == 875
 
@@ -78,16 +82,16 @@ def test_own_classes(vit: Embedder, digits: tuple[Labelled, Labelled]) -> None:
     """The head's scores, whatever the data's classes are called."""
     test = digits[1]
     result = protocols.own_classes(vit, test)
-    good = [row for row, path in enumerate(test.paths) if path.name != "broken.png"]
+    good = [row for row, path in enumerate(test.pictures) if path.name != "broken.png"]
     assert vit.model is not None
-    pixels = torch.stack([vit.preprocess.pixels(Image.open(test.paths[row])) for row in good])
+    pixels = torch.stack([vit.preprocess.pixels(Image.open(test.pictures[row])) for row in good])
     guessed = vit.model(vit.preprocess.normalise(pixels)).argmax(1)
     right = np.mean([int(guess) == test.labels[row][0] for guess, row in zip(guessed, good, strict=True)])
     assert result.metrics["accuracy"] == pytest.approx(right)
     backward = protocols.own_classes(vit, test, names=[str(9 - number) for number in range(10)])
     turned = replace(test, labels=[(9 - label,) for (label,) in test.labels])
     assert backward.metrics == pytest.approx(protocols.own_classes(vit, turned).metrics)
-    some = Labelled(name="some", paths=test.paths[:5], labels=[(0,)] * 5, classes=("0", "7"), unreadable=[])
+    some = Labelled(name="some", pictures=test.pictures[:5], labels=[(0,)] * 5, classes=("0", "7"), unreadable=[])
     assert protocols.own_classes(vit, some).pictures == 5
     with pytest.raises(SensoriumError, match=r"some has 2 classes and .* 10: which is which"):
         protocols.own_classes(vit, replace(some, classes=("a", "b")))
@@ -99,7 +103,11 @@ def test_own_classes(vit: Embedder, digits: tuple[Labelled, Labelled]) -> None:
 
 def test_zero_shot(embedder: Embedder, photographs: list[Path]) -> None:
     test = Labelled(
-        name="p", paths=photographs[:6], labels=[(i % 3,) for i in range(6)], classes=("a_b", "c", "d"), unreadable=[]
+        name="p",
+        pictures=photographs[:6],
+        labels=[(i % 3,) for i in range(6)],
+        classes=("a_b", "c", "d"),
+        unreadable=[],
     )
     result = protocols.zero_shot(embedder, test, templates=["a {}", "the {}"])
     scores = (
@@ -118,7 +126,7 @@ def test_captions(embedder: Embedder, photographs: list[Path], tmp_path: Path) -
     (tmp_path / "bad.jpg").write_bytes(b"")
     said = [(f"picture {number}", f"number {number}") for number in range(8)]
     paths = [tmp_path / "bad.jpg", *photographs[:7]]
-    result = protocols.captions(embedder, Captioned(name="c", paths=paths, captions=said, unreadable=[]))
+    result = protocols.captions(embedder, Captioned(name="c", pictures=paths, captions=said, unreadable=[]))
     assert (result.pictures, result.settings["captions"]) == (7, 14)
     assert [Path(each.path).name for each in result.unreadable] == ["bad.jpg"]
     images = embedder.embed(images=paths[1:])["images"]
@@ -139,14 +147,14 @@ def test_what_does_not_fit(vit: Embedder, digits: tuple[Labelled, Labelled], tmp
     with pytest.raises(SensoriumError, match="no text tower"):
         protocols.zero_shot(vit, test)
     (tmp_path / "no.png").write_bytes(b"")
-    nothing = Labelled(name="n", paths=[tmp_path / "no.png"], labels=[(0,)], classes=train.classes, unreadable=[])
+    nothing = Labelled(name="n", pictures=[tmp_path / "no.png"], labels=[(0,)], classes=train.classes, unreadable=[])
     with pytest.raises(SensoriumError, match=r"none of the 1 pictures could be read: .*no\.png: empty file"):
         protocols.nearest_neighbours(vit, train, nothing)
     lost = replace(
         train,
-        paths=[
+        pictures=[
             tmp_path / "no.png" if label == (4,) else path
-            for path, label in zip(train.paths, train.labels, strict=True)
+            for path, label in zip(train.pictures, train.labels, strict=True)
         ],
     )
     with pytest.raises(SensoriumError, match="no picture of 4 can be read"):
@@ -158,7 +166,7 @@ def test_kept_features_are_not_computed_again(
 ) -> None:
     """A run that was stopped goes on where it was, and gives what an uninterrupted one gives."""
     monkeypatch.setattr(features, "SHARD", 50)
-    paths = digits[1].paths
+    paths = digits[1].pictures
     whole = compute(vit, paths, "features")
     seen: list[Progress] = []
 
@@ -185,19 +193,19 @@ def test_kept_features_are_not_computed_again(
 
 def test_kept_files_that_are_damaged_or_out_of_date(vit: Embedder, tmp_path: Path) -> None:
     data = open_labelled(write_digits(tmp_path / "d", start=0, count=20))
-    first = compute(vit, data.paths, "features", keep=tmp_path / "kept")
+    first = compute(vit, data.pictures, "features", keep=tmp_path / "kept")
     (file,) = (tmp_path / "kept").iterdir()
     file.write_bytes(file.read_bytes()[:-100])
-    again = compute(vit, data.paths, "features", keep=tmp_path / "kept")
+    again = compute(vit, data.pictures, "features", keep=tmp_path / "kept")
     assert again.computed == 20
     torch.testing.assert_close(load_file(file)["vectors"], first.vectors)
-    Image.new("RGB", (40, 40), "red").save(data.paths[0])
-    changed = compute(vit, data.paths, "features", keep=tmp_path / "kept")
+    Image.new("RGB", (40, 40), "red").save(data.pictures[0])
+    changed = compute(vit, data.pictures, "features", keep=tmp_path / "kept")
     assert changed.computed == 20
     assert not torch.equal(changed.vectors[0], first.vectors[0])
     (tmp_path / "file").touch()
     with pytest.raises(SensoriumError, match="features cannot be kept there"):
-        compute(vit, data.paths, "features", keep=tmp_path / "file" / "x")
+        compute(vit, data.pictures, "features", keep=tmp_path / "file" / "x")
 
 
 def test_a_file_that_is_listed_twice_has_two_rows(vit: Embedder, photographs: list[Path], tmp_path: Path) -> None:
@@ -225,7 +233,7 @@ def test_every_family_has_features_to_probe(name: str, tmp_path: Path, photograp
     model = sensorium.load(tmp_path, device="cpu")
     assert isinstance(model, Embedder)
     found = compute(model, photographs[:3], "features")
-    inputs = model.preprocess.normalise(torch.stack([model._decode_measured(path)[0] for path in photographs[:3]]))
+    inputs = model.preprocess.normalise(torch.stack([model._decode_listed(path) for path in photographs[:3]]))
     tower = model.features or model.image
     torch.testing.assert_close(found.vectors, tower(inputs).detach(), atol=1e-4, rtol=1e-4)
     projected = compute(model, photographs[:3], "embedding").vectors

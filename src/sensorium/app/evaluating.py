@@ -25,9 +25,9 @@ class Asked:
     """The command line's words."""
 
     protocol: Protocol
-    data: Path
-    train: Path | None
-    valid: Path | None
+    data: str
+    train: str | None
+    valid: str | None
     labels: str | None
     templates: str | None
     dataset: str | None
@@ -166,7 +166,7 @@ def _as_json(
     }
 
 
-def _print(embedder: "Embedder", result: "Result", data: Path, rows: Sequence["Published"], like: str | None) -> None:
+def _print(embedder: "Embedder", result: "Result", data: str, rows: Sequence["Published"], like: str | None) -> None:
     console = stdout()
     where = f"{short(data)}, {count(result.pictures, 'picture')}"
     console.print(printable(f"{embedder.name}, {result.protocol}, {where}"), style="mark", markup=False)

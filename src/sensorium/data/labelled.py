@@ -1,7 +1,8 @@
-"""Pictures with labels or captions, as evaluation reads them: a folder of class folders, or a table of files.
+"""Pictures with labels or captions, as evaluation reads them: all listed at once, none decoded.
 
-A table is CSV or TSV with a header, or JSON lines; the columns are `path` and `label`, or `path` and `caption`. Paths
-are relative to the table. Nothing is decoded here.
+Labels come from a folder of class folders, or from a table of `path` and `label` whose labels are words: CSV or TSV
+with a header, or JSON lines, paths relative to the table. All else that `sensorium.data.sources` opens serves too:
+COCO's captions, tars, Parquet, saved Hugging Face datasets, sets by their name.
 """
 
 import csv
@@ -14,9 +15,30 @@ from typing import Any
 
 from sensorium.data.errors import SensoriumError, Unreadable, printable, system_reason
 from sensorium.data.folder import find_images
+from sensorium.data.sources import Opened, open_source
+from sensorium.data.stream import Sample
 
 TABLES = {".csv": ",", ".tsv": "\t", ".jsonl": "", ".ndjson": ""}
 BETWEEN_LABELS = "|"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A picture inside a source (a tar, a table of bytes): read when its turn comes."""
+
+    source: Opened
+    index: int
+    name: str
+
+    def open(self) -> Any:
+        """The picture: bytes of a file, a PIL picture or an array. Raises Unreadable."""
+        return self.source[self.index]["image"]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+Listed = Path | Entry
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,7 +49,7 @@ class Labelled:
     """
 
     name: str
-    paths: list[Path]
+    pictures: list[Listed]
     labels: list[tuple[int, ...]]
     classes: tuple[str, ...]
     unreadable: list[Unreadable]
@@ -39,6 +61,8 @@ class Labelled:
 
     def under(self, classes: Sequence[str]) -> "Labelled":
         """The same pictures, numbered by these classes; raises SensoriumError naming those that are not among them."""
+        if tuple(classes) == self.classes:
+            return self
         place = {name: number for number, name in enumerate(classes)}
         if strange := [name for name in self.classes if name not in place]:
             raise SensoriumError(
@@ -55,39 +79,49 @@ class Captioned:
     """Pictures and what was said about each, any number of captions a picture."""
 
     name: str
-    paths: list[Path]
+    pictures: list[Listed]
     captions: list[tuple[str, ...]]
     unreadable: list[Unreadable]
 
 
 def open_labelled(source: str | os.PathLike[str]) -> Labelled:
-    """Read a folder of class folders (ImageNet's layout) or a table of `path` and `label`.
+    """Read a folder of class folders (ImageNet's layout), a table of `path` and `label`, or any source with labels.
 
     A `label` may be a list in JSON lines; in CSV several stand as `cat|sofa`. Raises SensoriumError where a class
     folder is empty, where there are fewer than two classes, and for a row that lacks a column, naming it.
     """
     root = Path(source).expanduser()
-    return _labelled_table(root) if root.suffix.lower() in TABLES and not root.is_dir() else _class_folders(root)
+    if root.is_dir() and not _packed(root):
+        return _class_folders(root)
+    return _labelled_table(root) if root.suffix.lower() in TABLES else _labelled_source(open_source(source))
 
 
 def open_captioned(source: str | os.PathLike[str]) -> Captioned:
-    """Read a table of `path` and `caption`; rows of one path are captions of one picture, and a list gives several."""
-    root = Path(source).expanduser()
-    if root.is_dir() or root.suffix.lower() not in TABLES:
-        raise SensoriumError(f"{root}: captions come as a table of path,caption: {', '.join(TABLES)}")
-    said: dict[str, list[str]] = {}
-    for where, row in _rows(root):
-        texts = [_text(each, where, "caption") for each in _listed(_column(row, "caption", where))]
+    """Read any source with texts; rows of one file are captions of one picture.
+
+    Rows that cannot be read and pictures without a caption are listed. Raises SensoriumError where none is left.
+    """
+    opened = open_source(source)
+    pictures: dict[Path | int, Listed] = {}
+    said: dict[Path | int, list[str]] = {}
+    unreadable = [Unreadable(opened.name, problem) for problem in opened.problems]
+    for index, sample in _samples(opened, unreadable):
+        picture = _listed_picture(opened, index, sample)
+        text = sample.get("text", ())
+        texts = [each for each in ([text] if isinstance(text, str) else text) if each.strip()]
         if not texts:
-            raise SensoriumError(f"{where}: an empty list of captions")
-        said.setdefault(_text(_column(row, "path", where), where, "path"), []).extend(texts)
+            unreadable.append(Unreadable(str(sample["key"]), "no caption"))
+            continue
+        key = picture if isinstance(picture, Path) else index
+        pictures[key] = picture
+        said.setdefault(key, []).extend(texts)
     if not said:
-        raise SensoriumError(f"{root}: no rows")
+        raise SensoriumError(f"{opened.name}: no captions" + (f"; {unreadable[0]}" if unreadable else ""))
     return Captioned(
-        name=str(root),
-        paths=[root.parent / path for path in said],
+        name=opened.name,
+        pictures=list(pictures.values()),
         captions=[tuple(texts) for texts in said.values()],
-        unreadable=[],
+        unreadable=unreadable,
     )
 
 
@@ -127,30 +161,78 @@ def _class_folders(root: Path) -> Labelled:
     if len(folders) < 2:
         here = "one class folder" if folders else "no class folders"
         raise SensoriumError(f"{root}: {here} in it; two at least, each with its class's pictures (or a .csv table)")
-    paths: list[Path] = []
+    pictures: list[Listed] = []
     labels: list[tuple[int, ...]] = []
     unreadable: list[Unreadable] = []
     for number, folder in enumerate(folders):
-        before = len(paths) + len(unreadable)
+        before = len(pictures) + len(unreadable)
         for found in find_images(folder):
             if isinstance(found, Unreadable):
                 unreadable.append(found)
             else:
-                paths.append(found)
+                pictures.append(found)
                 labels.append((number,))
-        if len(paths) + len(unreadable) == before:
+        if len(pictures) + len(unreadable) == before:
             raise SensoriumError(f"{folder}: an empty class: put pictures into it, or take the folder away")
     classes = tuple(folder.name for folder in folders)
-    return Labelled(name=str(root), paths=paths, labels=labels, classes=classes, unreadable=unreadable)
+    return Labelled(name=str(root), pictures=pictures, labels=labels, classes=classes, unreadable=unreadable)
+
+
+def _packed(folder: Path) -> bool:
+    """Whether a folder holds files of many pictures each, rather than pictures."""
+    try:
+        names = os.listdir(folder)
+    except OSError as error:
+        raise Unreadable(folder, system_reason(error)) from error
+    whole = ("dataset_dict.json", "state.json")
+    return any(name in whole or name.lower().endswith((".tar", ".parquet")) for name in names)
+
+
+def _labelled_source(source: Opened) -> Labelled:
+    pictures: list[Listed] = []
+    labels: list[tuple[int, ...]] = []
+    unreadable = [Unreadable(source.name, problem) for problem in source.problems]
+    for index, sample in _samples(source, unreadable):
+        if "label" not in sample:
+            raise SensoriumError(f"{source.name}: {source.kind} without labels ({sample['key']} has none)")
+        pictures.append(_listed_picture(source, index, sample))
+        labels.append((int(sample["label"]),))
+    count = max((label for (label,) in labels), default=-1) + 1
+    classes = source.classes or tuple(map(str, range(count)))
+    if len(classes) < max(count, 2):
+        raise SensoriumError(f"{source.name}: {len(classes)} classes, and {count} by its labels; two at least")
+    return Labelled(name=source.name, pictures=pictures, labels=labels, classes=classes, unreadable=unreadable)
+
+
+def _samples(source: Opened, unreadable: list[Unreadable]) -> Iterator[tuple[int, Sample]]:
+    """Every sample that can be read, with its number; the others go to the list."""
+    for index in range(len(source)):
+        try:
+            sample = source[index]
+        except Unreadable as error:
+            unreadable.append(error)
+            continue
+        yield index, sample
+
+
+def _listed_picture(source: Opened, index: int, sample: Sample) -> Listed:
+    image = sample["image"]
+    return Path(image) if isinstance(image, str | os.PathLike) else Entry(source, index, str(sample["key"]))
 
 
 def _labelled_table(file: Path) -> Labelled:
-    paths: list[Path] = []
+    pictures: list[Listed] = []
     named: list[tuple[str, ...]] = []
     for where, row in _rows(file):
         label = _column(row, "label", where)
-        several = label.split(BETWEEN_LABELS) if isinstance(label, str) else _listed(label)
-        paths.append(file.parent / _text(_column(row, "path", where), where, "path"))
+        several = (
+            label.split(BETWEEN_LABELS)
+            if isinstance(label, str)
+            else list(label)
+            if isinstance(label, list)
+            else [label]
+        )
+        pictures.append(file.parent / _text(_column(row, "path", where), where, "path"))
         named.append(tuple(dict.fromkeys(_text(each, where, "label") for each in several)))
     numbers = all(name.isdecimal() for names in named for name in names)
     classes = sorted({name for names in named for name in names}, key=int if numbers else None)
@@ -158,7 +240,7 @@ def _labelled_table(file: Path) -> Labelled:
         raise SensoriumError(f"{file}: {'one class' if classes else 'no rows'}; two classes at least")
     place = {name: number for number, name in enumerate(classes)}
     labels = [tuple(place[name] for name in names) for names in named]
-    return Labelled(name=str(file), paths=paths, labels=labels, classes=tuple(classes), unreadable=[])
+    return Labelled(name=str(file), pictures=pictures, labels=labels, classes=tuple(classes), unreadable=[])
 
 
 def _rows(file: Path) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -195,12 +277,8 @@ def _column(row: dict[str, Any], name: str, where: str) -> Any:
     return row[name]
 
 
-def _listed(value: Any) -> list[Any]:
-    return list(value) if isinstance(value, list) else [value]
-
-
 def _text(value: Any, where: str, name: str) -> str:
-    """A label may be written as a number; everything else is words."""
+    """A label may be written as a number; a path is words."""
     if isinstance(value, int) and not isinstance(value, bool) and name == "label":
         return str(value)
     if not isinstance(value, str) or not value.strip():

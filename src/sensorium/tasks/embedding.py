@@ -19,6 +19,7 @@ from torch import Tensor
 
 from sensorium.data.errors import SensoriumError, Unreadable
 from sensorium.data.image import read_image
+from sensorium.data.labelled import Listed
 from sensorium.data.preprocess import Preprocess
 
 Picture = str | PathLike[str] | bytes | Image.Image | NDArray[Any]
@@ -115,39 +116,34 @@ class Embedder:
         in the batch in which they stood, and never stop the run. Memory is bounded by three batches. Closing the
         iterator ends the threads.
         """
-        return self._stream(paths, batch, self._decode_fast, self.image, unit=True)
-
-    def read(self, paths: Iterable[Path], what: Reading = "features", *, batch: int = IMAGE_BATCH) -> Iterator[Batch]:
-        """As `stream`, for measuring: pixels exactly as `embed` sees them, and any of the model's outputs.
-
-        "embedding" is what `embed` gives, of length 1; "features" are what the model knows before it projects into
-        the space, as they come; "scores" those of the model's own classes. Raises SensoriumError where it has none.
-        """
-        if what == "embedding":
-            return self._stream(paths, batch, self._decode_measured, self.image, unit=True)
-        tower = self.scores if what == "scores" else self.features or self.image
-        if tower is None:
-            raise SensoriumError(f"{self.name} has no classes of its own; a ViT with a head has, and so has `pocket`")
-        return self._stream(paths, batch, self._decode_measured, tower, unit=False)
-
-    def _stream(
-        self,
-        paths: Iterable[Path],
-        batch: int,
-        decode: Callable[[Path], tuple[UInt8[Tensor, "3 h w"], tuple[int, int]]],
-        tower: ImageTower,
-        *,
-        unit: bool,
-    ) -> Iterator[Batch]:
-        with closing(decoded(paths, decode, batch)) as blocks:
+        with closing(decoded(paths, self._decode_fast, batch)) as blocks:
             for block in blocks:
                 good = [(path, row) for path, row in block if not isinstance(row, Unreadable)]
                 yield Batch(
                     paths=[path for path, _ in good],
-                    vectors=self._forward([pixels for _, (pixels, _) in good], tower, unit=unit).numpy(),
+                    vectors=self._forward([pixels for _, (pixels, _) in good], self.image).numpy(),
                     sizes=[size for _, (_, size) in good],
                     unreadable=[row for _, row in block if isinstance(row, Unreadable)],
                 )
+
+    def read(
+        self, pictures: Iterable[Listed], what: Reading = "features", *, batch: int = IMAGE_BATCH
+    ) -> Iterator[tuple[Float[Tensor, "n d"], list[Unreadable | None]]]:
+        """As `stream`, for measuring: pixels exactly as `embed` sees them, and any of the model's outputs.
+
+        "embedding" is what `embed` gives, of length 1; "features" are what the model knows before it projects into
+        the space, as they come; "scores" those of the model's own classes. Yields the vectors of a batch's readable
+        pictures, and for each of its pictures None or why it has none. Raises SensoriumError where the model has no
+        such output.
+        """
+        tower = {"embedding": self.image, "features": self.features or self.image, "scores": self.scores}[what]
+        if tower is None:
+            raise SensoriumError(f"{self.name} has no classes of its own; a ViT with a head has, and so has `pocket`")
+        with closing(decoded(pictures, self._decode_listed, batch)) as blocks:
+            for block in blocks:
+                good = [row for _, row in block if not isinstance(row, Unreadable)]
+                vectors = self._forward(good, tower, unit=what == "embedding")
+                yield vectors, [row if isinstance(row, Unreadable) else None for _, row in block]
 
     def _embed_images(self, images: list[Picture], *, mask: bool) -> tuple[Float[Tensor, "n d"], Bool[Tensor, " n"]]:
         vectors, readable = torch.zeros(len(images), self.dim), torch.zeros(len(images), dtype=torch.bool)
@@ -175,9 +171,13 @@ class Embedder:
         image = read_image(path, at_least=round(DECODE_MARGIN * (self.preprocess.resize_to or self.preprocess.size)))
         return self.preprocess.fast(image), image.info["size"]
 
-    def _decode_measured(self, path: Path) -> tuple[UInt8[Tensor, "3 h w"], tuple[int, int]]:
-        image = read_image(path)
-        return self.preprocess.pixels(image), image.info["size"]
+    def _decode_listed(self, picture: Listed) -> UInt8[Tensor, "3 h w"]:
+        if isinstance(picture, Path):
+            return self._decode_exact(picture)
+        try:
+            return self._decode_exact(picture.open())
+        except Unreadable as error:
+            raise Unreadable(picture.name, error.reason) from error
 
     def _forward(self, pixels: Sequence[Tensor], tower: ImageTower, *, unit: bool = True) -> Float[Tensor, "b d"]:
         if not pixels:

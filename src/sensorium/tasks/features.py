@@ -20,6 +20,7 @@ from torch import Tensor
 
 from sensorium.checkpoints.files import write_safetensors
 from sensorium.data.errors import SensoriumError, Unreadable
+from sensorium.data.labelled import Listed
 from sensorium.tasks.embedding import IMAGE_BATCH, Embedder, Reading
 
 SHARD = 1024  # pictures in a kept file
@@ -56,7 +57,7 @@ def silent(progress: Progress) -> None:
 
 def compute(
     embedder: Embedder,
-    paths: Sequence[Path],
+    pictures: Sequence[Listed],
     what: Reading,
     *,
     progress: Report = silent,
@@ -77,12 +78,12 @@ def compute(
     def tell(done: int, fresh: int) -> None:
         taken = time.perf_counter() - began
         rate = fresh / taken if taken > 0 else 0.0
-        left = (len(paths) - done) / rate if fresh else None
-        progress(Progress(stage=stage, done=done, total=len(paths), rate=rate, seconds_left=left))
+        left = (len(pictures) - done) / rate if fresh else None
+        progress(Progress(stage=stage, done=done, total=len(pictures), rate=rate, seconds_left=left))
 
-    step = SHARD if keep else max(len(paths), 1)
-    for start in range(0, len(paths), step):
-        some = paths[start : start + step]
+    step = SHARD if keep else max(len(pictures), 1)
+    for start in range(0, len(pictures), step):
+        some = pictures[start : start + step]
         file = keep / f"{_digest(embedder, some, what)}.safetensors" if keep else None
         if file is not None and (shard := _kept(file)) is not None:
             vectors, kept, bad = shard
@@ -90,14 +91,13 @@ def compute(
         else:
             vectors, kept, bad = [], [], []
             at = 0
-            for done in embedder.read(some, what, batch=batch):
-                if done.paths:
-                    vectors.append(torch.from_numpy(done.vectors))
-                size = len(done.paths) + len(done.unreadable)
-                kept += _places(some[at : at + size], done.paths, at)
-                bad += done.unreadable
-                at += size
-                computed += size
+            for batched, faults in embedder.read(some, what, batch=batch):
+                if len(batched):
+                    vectors.append(batched)
+                kept += [number for number, fault in enumerate(faults, at) if fault is None]
+                bad += [fault for fault in faults if fault is not None]
+                at += len(faults)
+                computed += len(faults)
                 tell(start + at, computed)
             vectors = torch.cat(vectors) if vectors else torch.zeros(0, 0)
             if file is not None:
@@ -108,33 +108,25 @@ def compute(
         unreadable += bad
     if not found:
         first = f": {unreadable[0]}" if unreadable else ""
-        raise SensoriumError(f"none of the {len(paths)} pictures could be read{first}")
+        raise SensoriumError(f"none of the {len(pictures)} pictures could be read{first}")
     vectors = torch.cat(found)
     if not vectors.isfinite().all():
         row = int((~vectors.isfinite().all(1)).nonzero()[0])
-        raise SensoriumError(f"{embedder.name} gives numbers that are not finite, first for {paths[rows[row]]}")
+        raise SensoriumError(f"{embedder.name} gives numbers that are not finite, first for {pictures[rows[row]]}")
     taken = time.perf_counter() - began
     return Features(vectors=vectors, rows=rows, unreadable=unreadable, computed=computed, seconds=taken)
 
 
-def _places(paths: Sequence[Path], good: Sequence[Path], start: int) -> list[int]:
-    """Where the good ones, which come in their order, stand among all; the same file may come twice."""
-    places: list[int] = []
-    for number, path in enumerate(paths, start):
-        if len(places) < len(good) and path == good[len(places)]:
-            places.append(number)
-    return places
-
-
-def _digest(embedder: Embedder, paths: Sequence[Path], what: Reading) -> str:
+def _digest(embedder: Embedder, pictures: Sequence[Listed], what: Reading) -> str:
     digest = hashlib.blake2b(f"{embedder.fingerprint} {embedder.precision} {what}".encode(), digest_size=16)
-    for path in paths:
+    for picture in pictures:
+        file, name = (picture, "") if isinstance(picture, Path) else (Path(picture.source.name), str(picture))
         try:
-            status = path.stat()
+            status = file.stat()
             said = f"{status.st_size} {status.st_mtime_ns}"
         except (OSError, ValueError):
             said = "-"
-        digest.update(os.fsencode(path.absolute()) + f"\0{said}\0".encode())
+        digest.update(os.fsencode(file.absolute()) + f"\0{name}\0{said}\0".encode(errors="surrogateescape"))
     return digest.hexdigest()
 
 

@@ -217,10 +217,12 @@ def captions(embedder: Embedder, test: Captioned, *, how: How | None = None) -> 
     their captions.
     """
     how = how or How()
-    seen = compute(embedder, test.paths, "embedding", progress=how.progress, keep=how.keep)
-    kept = [test.captions[row] for row in seen.rows]
-    owner = torch.tensor([row for row, texts in enumerate(kept) for _ in texts])
-    words = embedder.embed(text=[text for texts in kept for text in texts])["text"]
+    every = embedder.embed(text=[text for texts in test.captions for text in texts])["text"]
+    seen = compute(embedder, test.pictures, "embedding", progress=how.progress, keep=how.keep)
+    place = {row: number for number, row in enumerate(seen.rows)}
+    owners = [row for row, texts in enumerate(test.captions) for _ in texts]
+    words = every[[row in place for row in owners]]
+    owner = torch.tensor([place[row] for row in owners if row in place])
     to_text, to_image = caption_ranks(seen.vectors, words, owner)
     metrics: dict[str, float] = {}
     for way, found in (("image-to-text", retrieval(to_text)), ("text-to-image", retrieval(to_image))):
@@ -232,14 +234,14 @@ def captions(embedder: Embedder, test: Captioned, *, how: How | None = None) -> 
         metrics=metrics,
         own="text-to-image R@1",
         settings={"captions": len(owner)},
-        pictures=len(kept),
+        pictures=len(seen.rows),
         unreadable=[*test.unreadable, *seen.unreadable],
         rate=rate,
     )
 
 
 def _read(embedder: Embedder, data: Labelled, what: Reading, how: How, stage: str = "understanding") -> _Set:
-    found = compute(embedder, data.paths, what, progress=how.progress, stage=stage, keep=how.keep)
+    found = compute(embedder, data.pictures, what, progress=how.progress, stage=stage, keep=how.keep)
     return _Set(
         vectors=found.vectors,
         labels=[data.labels[row] for row in found.rows],
