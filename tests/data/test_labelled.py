@@ -165,6 +165,8 @@ def test_places_that_cannot_be(tmp_path: Path) -> None:
         open_labelled(tmp_path)
     with pytest.raises(SensoriumError, match="one class folder in it; two at least"):
         open_labelled(folder(tmp_path / "b", cat=1))
+    with pytest.raises(SensoriumError, match=r"d holds test, train: name one of them, .*d/test"):
+        open_labelled(folder(tmp_path / "d", train=1, test=1))
     with pytest.raises(SensoriumError, match="dog: an empty class"):
         open_labelled(folder(tmp_path / "c", cat=1, dog=0))
     with pytest.raises(SensoriumError, match="no such file"):

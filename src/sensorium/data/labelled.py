@@ -16,6 +16,7 @@ from typing import Any
 from sensorium.data.errors import SensoriumError, Unreadable, printable, system_reason
 from sensorium.data.folder import find_images
 from sensorium.data.sources import Opened, open_source
+from sensorium.data.sources.folders import PARTS
 from sensorium.data.stream import Sample
 
 TABLES = {".csv": ",", ".tsv": "\t", ".jsonl": "", ".ndjson": ""}
@@ -161,6 +162,8 @@ def _class_folders(root: Path) -> Labelled:
     if len(folders) < 2:
         here = "one class folder" if folders else "no class folders"
         raise SensoriumError(f"{root}: {here} in it; two at least, each with its class's pictures (or a .csv table)")
+    if {folder.name for folder in folders} <= PARTS:
+        raise SensoriumError(f"{root} holds {_some([each.name for each in folders])}: name one of them, {folders[0]}")
     pictures: list[Listed] = []
     labels: list[tuple[int, ...]] = []
     unreadable: list[Unreadable] = []
