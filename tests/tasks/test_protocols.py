@@ -19,6 +19,7 @@ from sensorium.models.vit import ViT, fine_tuned
 from sensorium.tasks import features, protocols
 from sensorium.tasks.embedding import Embedder
 from sensorium.tasks.features import Progress, compute
+from sensorium.tasks.loading import in_memory
 from sensorium.tasks.metrics import OWN_METRIC
 from sensorium.tasks.protocols import How
 from sensorium.tasks.published import PUBLISHED, published
@@ -253,6 +254,36 @@ def test_pocket_has_features_and_classes(photographs: list[Path]) -> None:
     scores = compute(model, chelsea, "scores").vectors
     assert scores.shape == (1, 1000)
     assert 281 <= int(scores.argmax()) <= 285, "a cat"
+
+
+def test_a_model_in_memory_is_measured_as_it_stands(
+    embedder: Embedder, photographs: list[Path], digits: tuple[Labelled, Labelled]
+) -> None:
+    """The same as from its file; and what is learned later is seen."""
+    model = tiny.with_vocabulary().requires_grad_()
+    here = in_memory(model, embedder.preprocess)
+    torch.testing.assert_close(
+        here.embed(images=photographs[:2], text="a"),
+        embedder.embed(images=photographs[:2], text="a"),
+        atol=1e-5,
+        rtol=1e-5,
+    )
+    assert here.logit_scale == pytest.approx(embedder.logit_scale)
+    learning = tiny.build(tiny.VIT)
+    assert isinstance(learning, ViT)
+    steps = replace(embedder.preprocess, size=32)
+    learning.head.weight.data.zero_()
+    marks: set[str] = set()
+    for number in (3, 4):
+        learning.head.bias.data.copy_(torch.eye(10)[number])
+        later = in_memory(learning, steps)
+        share = np.mean([label == (number,) for label in digits[1].labels])
+        found = protocols.own_classes(later, digits[1]).metrics["accuracy"]
+        assert found == pytest.approx(share, abs=0.006)  # one of the threes cannot be read
+        marks.add(later.fingerprint)
+    assert len(marks) == 2
+    with pytest.raises(SensoriumError, match="does not embed pictures"):
+        in_memory(torch.nn.Linear(2, 2), steps)
 
 
 def test_fine_tuning_begins_at_nothing_and_at_any_size() -> None:
