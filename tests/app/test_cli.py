@@ -49,8 +49,8 @@ sys.exit(f"imported {slow}" if slow else 0)
     "command",
     [
         *("index", "search", "classify", "models", "serve", "demo", "convert", "verify", "export", "look"),
-        *("data list", "data fetch", "data show"),
-    , "evaluate"],
+        *("data list", "data fetch", "data show", "evaluate"),
+    ],
 )
 def test_every_command_teaches_by_example(capsys: pytest.CaptureFixture[str], command: str):
     code, out, _ = run(capsys, *command.split(), "--help")
