@@ -197,7 +197,7 @@ def test_workers_ignore_what_the_loop_was_told_and_stop_with_it() -> None:
         batches = Stream(sources=[Numbers(10)], prepare=who).batches(2, start=0, steps=100_000, workers=1)
         worker = int(next(batches)["pid"][0])
         # torch's handler of SIGCHLD raises its own error wherever this process happens to be
-        with pytest.raises((SensoriumError, RuntimeError), match="worker"):
+        with pytest.raises((SensoriumError, RuntimeError), match="worker"):  # noqa: PT012
             os.kill(worker, signal.SIGTERM)
             list(batches)
     finally:

@@ -7,12 +7,12 @@ from sensorium.app.console import waiting
 
 if TYPE_CHECKING:  # these bring torch and NumPy, which help and usage errors do without
     from sensorium.search.index import Index
-    from sensorium.tasks.embedding import Embedder
+    from sensorium.tasks.embedding import Embedder, Precision
 
 DEFAULT_MODEL = "pocket"
 
 
-def load_model(name: str) -> "Embedder":
+def load_model(name: str, *, precision: "Precision" = "auto") -> "Embedder":
     """The model called `name`, saying so while torch and the weights come in.
 
     A path is made absolute first: an index remembers its model by this name, wherever it is opened from.
@@ -21,7 +21,7 @@ def load_model(name: str) -> "Embedder":
         import sensorium
 
         path = Path(name).expanduser()
-        model = sensorium.load(str(path.resolve()) if path.exists() else name, precision="auto")
+        model = sensorium.load(str(path.resolve()) if path.exists() else name, precision=precision)
     if isinstance(model, sensorium.Loaded):
         raise sensorium.SensoriumError(
             f"{name} is {model.found}: it does not embed pictures; choose a CLIP or `pocket`"

@@ -11,6 +11,7 @@ from sensorium.data.errors import printable
 
 if TYPE_CHECKING:
     from sensorium.search.index import Progress, Report
+    from sensorium.tasks import features as tasks
 
 LISTED = 5
 STAGES = {"looking": "looking for pictures", "embedding": "understanding", "linking": "linking"}
@@ -95,7 +96,7 @@ def print_report(report: "Report", *, interrupted: bool = False) -> None:
 
 
 @contextmanager
-def progress_bar() -> Generator[Callable[["Progress"], None]]:
+def progress_bar() -> Generator[Callable[["Progress | tasks.Progress"], None]]:
     """A bar with rate and time left on a terminal; silence elsewhere."""
     console = stderr()
     if not console.is_terminal:
@@ -113,7 +114,7 @@ def progress_bar() -> Generator[Callable[["Progress"], None]]:
     with Bar(*columns, console=console, transient=True) as bar:
         task = bar.add_task("looking for pictures", total=None, pace="")
 
-        def advance(progress: "Progress") -> None:
+        def advance(progress: "Progress | tasks.Progress") -> None:
             pace = f"{progress.rate:.1f}/s" if progress.rate else ""
             if progress.seconds_left is not None:
                 pace += f", {duration(progress.seconds_left)} left"

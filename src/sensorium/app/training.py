@@ -19,6 +19,7 @@ from sensorium.training.recipes import RECIPES
 from sensorium.training.run_folder import RunFolder
 from sensorium.training.settings import Unfit, changed, described, from_json, has, parse, to_json
 from sensorium.training.settings import fields as fields_of
+from sensorium.training.sharding import whole_weights
 from sensorium.training.world import World, start
 
 
@@ -145,9 +146,23 @@ def _train(found: Found, settings: Any, engine: Engine, folder: Callable[[World]
             if world.rank == 0:
                 stderr().print(str(stopped), markup=False)
             return 128 + stopped.signal
+        _export(found, settings, recipe, run, world)
         if world.rank == 0:
             _report(run, metrics, as_json)
     return 0
+
+
+def _export(found: Found, settings: Any, recipe: Recipe, run: RunFolder, world: World) -> None:
+    """Write what was learned to the run's folder, as `sensorium.load` reads it; its weights may be spread over all
+    processes, so the first one gathers them into a recipe of its own."""
+    if recipe.export is None:
+        return
+    weights = whole_weights(recipe.model)
+    if world.rank == 0:
+        alone = recipe if world.size == 1 else found.make(settings, World())
+        alone.model.cpu().load_state_dict(weights)
+        assert alone.export is not None
+        alone.export(run.path / "model")
 
 
 def _report(run: RunFolder, metrics: dict[str, float], as_json: bool) -> None:
@@ -156,4 +171,6 @@ def _report(run: RunFolder, metrics: dict[str, float], as_json: bool) -> None:
         return
     shown = [name for name in metrics if name == "loss" or name.startswith("evaluate/")]
     numbers = "  ".join(f"{name.removeprefix('evaluate/')} {metrics[name]:.4f}" for name in shown)
+    if (run.path / "model").is_dir():
+        numbers += f"  the model is in {short(run.path / 'model')}"
     stdout().print(f"{short(run.path)}: {metrics['step']:.0f} steps  {numbers}", markup=False)

@@ -72,6 +72,24 @@ class ClipTokenizer:
         except (SensoriumError, KeyError, TypeError, AttributeError, ValueError, OSError) as error:
             raise SensoriumError(f"{path}: not a CLIP tokeniser ({error})") from error
 
+    @classmethod
+    def first(cls, words: int) -> "ClipTokenizer":
+        """The published vocabulary cut to `words` ids: bytes, the most frequent merges, start and end.
+
+        For small models, whose embedding of 49,408 would be larger than the rest. Raises SensoriumError below 514 ids.
+        """
+        merges = _published_merges()
+        kept = words - 2 * len(_bytes_of()) - 2
+        if not 0 <= kept <= len(merges):
+            raise SensoriumError(f"words={words}: CLIP's vocabulary can be cut to 514 to {514 + len(merges)} ids")
+        return cls(merges[:kept])
+
+    def save(self, folder: str | os.PathLike[str]) -> Path:
+        """Write `tokenizer.json`, as `from_file` reads it; returns the file."""
+        path = Path(folder) / "tokenizer.json"
+        self.tokenizer.save(str(path))
+        return path
+
     def encode(self, text: str) -> list[int]:
         """Byte-pair ids of the whole text, without start and end, never cut."""
         return self._encode([text])[0]

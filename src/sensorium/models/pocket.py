@@ -187,6 +187,14 @@ class Pocket(nn.Module):
         logits = torch.lerp(self.second.classifier(others), self.vision.classifier(features), self.config.larger)
         return logits, torch.cat([features, others], dim=-1)
 
+    def represent(self, pixels: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b features"]:
+        """The larger classifier's features, before anything is bound."""
+        return self.vision.features(pixels)
+
+    def classify(self, pixels: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b classes"]:
+        """The two classifiers' mean logits over ImageNet's classes."""
+        return self.look(pixels)[0]
+
     def embed_image(self, pixels: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b embed"]:
         """Normalised pixels (mean 127/255, std 128/255; 260×260 as trained) to unit vectors."""
         return self.binding.embed_image(*self.look(pixels))

@@ -144,3 +144,17 @@ class ViT(nn.Module):
     def forward(self, image: Float[Tensor, "b channels h w"]) -> Float[Tensor, "b out"]:
         """Class scores; without a head, the representation (through the pooler where there is one)."""
         return self.head(self.pooler(self.represent(image)))
+
+
+def fine_tuned(model: ViT, classes: int, *, image: int | None = None) -> ViT:
+    """A copy as fine-tuning begins (section 3.2): one linear layer of zeros in place of the pre-training head.
+
+    With another `image` size the patches stay as large as they were, and the learned positions are interpolated.
+    """
+    size = image or model.config.image
+    begun = ViT(replace(model.config, classes=classes, representation=0, image=size))
+    trunk = {name: x for name, x in model.state_dict().items() if not name.startswith(("head.", "pooler."))}
+    trunk["positions"] = model.positions_for(size, size).detach()
+    head = {"head.weight": torch.zeros(classes, model.dim), "head.bias": torch.zeros(classes)}
+    begun.load_state_dict(trunk | head)
+    return begun

@@ -19,12 +19,14 @@ from torch import Tensor
 
 from sensorium.data.errors import SensoriumError, Unreadable
 from sensorium.data.image import read_image
+from sensorium.data.labelled import Listed
 from sensorium.data.preprocess import Preprocess
 
 Picture = str | PathLike[str] | bytes | Image.Image | NDArray[Any]
 Source = TypeVar("Source")
 Row = TypeVar("Row")
 Precision = Literal["fp32", "bf16", "auto"]
+Reading = Literal["embedding", "features", "scores"]
 
 CPU = torch.device("cpu")
 IMAGE_BATCH = 32
@@ -65,7 +67,8 @@ class Embedder:
     """Embeds pictures, and words where the model has a text tower, into one space of `dim` numbers.
 
     `fingerprint` is the identity of weights and preprocessing: vectors of equal fingerprints can be compared.
-    `logit_scale` turns cosines into logits for a softmax over labels.
+    `logit_scale` turns cosines into logits for a softmax over labels. `features` gives what linear probes read, before
+    the projection into the space, where that is another vector than `image`'s; `scores` are a classifier's own.
     """
 
     name: str
@@ -74,6 +77,8 @@ class Embedder:
     image: ImageTower
     preprocess: Preprocess
     text: TextTower | None = None
+    features: ImageTower | None = None
+    scores: ImageTower | None = None
     logit_scale: float = 100.0
     device: torch.device = CPU
     precision: Literal["fp32", "bf16"] = "fp32"
@@ -116,10 +121,29 @@ class Embedder:
                 good = [(path, row) for path, row in block if not isinstance(row, Unreadable)]
                 yield Batch(
                     paths=[path for path, _ in good],
-                    vectors=self._forward([pixels for _, (pixels, _) in good]).numpy(),
+                    vectors=self._forward([pixels for _, (pixels, _) in good], self.image).numpy(),
                     sizes=[size for _, (_, size) in good],
                     unreadable=[row for _, row in block if isinstance(row, Unreadable)],
                 )
+
+    def read(
+        self, pictures: Iterable[Listed], what: Reading = "features", *, batch: int = IMAGE_BATCH
+    ) -> Iterator[tuple[Float[Tensor, "n d"], list[Unreadable | None]]]:
+        """As `stream`, for measuring: pixels exactly as `embed` sees them, and any of the model's outputs.
+
+        "embedding" is what `embed` gives, of length 1; "features" are what the model knows before it projects into
+        the space, as they come; "scores" those of the model's own classes. Yields the vectors of a batch's readable
+        pictures, and for each of its pictures None or why it has none. Raises SensoriumError where the model has no
+        such output.
+        """
+        tower = {"embedding": self.image, "features": self.features or self.image, "scores": self.scores}[what]
+        if tower is None:
+            raise SensoriumError(f"{self.name} has no classes of its own; a ViT with a head has, and so has `pocket`")
+        with closing(decoded(pictures, self._decode_listed, batch)) as blocks:
+            for block in blocks:
+                good = [row for _, row in block if not isinstance(row, Unreadable)]
+                vectors = self._forward(good, tower, unit=what == "embedding")
+                yield vectors, [row if isinstance(row, Unreadable) else None for _, row in block]
 
     def _embed_images(self, images: list[Picture], *, mask: bool) -> tuple[Float[Tensor, "n d"], Bool[Tensor, " n"]]:
         vectors, readable = torch.zeros(len(images), self.dim), torch.zeros(len(images), dtype=torch.bool)
@@ -132,7 +156,7 @@ class Embedder:
             ]
             if mask or not failed:  # once one has failed, the rest is read only to name all that fail
                 readable[good] = True
-                vectors[good] = self._forward([row for _, row in block if not isinstance(row, Unreadable)])
+                vectors[good] = self._forward([row for _, row in block if not isinstance(row, Unreadable)], self.image)
             start += len(block)
         if failed and not mask:
             first, more = failed[0], failed[1:]
@@ -147,12 +171,21 @@ class Embedder:
         image = read_image(path, at_least=round(DECODE_MARGIN * (self.preprocess.resize_to or self.preprocess.size)))
         return self.preprocess.fast(image), image.info["size"]
 
-    def _forward(self, pixels: Sequence[Tensor]) -> Float[Tensor, "b d"]:
+    def _decode_listed(self, picture: Listed) -> UInt8[Tensor, "3 h w"]:
+        if isinstance(picture, Path):
+            return self._decode_exact(picture)
+        try:
+            return self._decode_exact(picture.open())
+        except Unreadable as error:
+            raise Unreadable(picture.name, error.reason) from error
+
+    def _forward(self, pixels: Sequence[Tensor], tower: ImageTower, *, unit: bool = True) -> Float[Tensor, "b d"]:
         if not pixels:
             return torch.zeros(0, self.dim)
         with torch.inference_mode(), self._autocast():
             inputs = self.preprocess.normalise(torch.stack(list(pixels)).to(self.device))
-            return F.normalize(self.image(inputs).float(), dim=-1).cpu()
+            vectors = tower(inputs).float()
+            return (F.normalize(vectors, dim=-1) if unit else vectors).cpu()
 
     def _embed_text(self, texts: list[str]) -> Float[Tensor, "m d"]:
         if self.text is None:

@@ -1,20 +1,24 @@
 """`sensorium.load`: one verb from a name to something that embeds."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Protocol, runtime_checkable
+from typing import Literal, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from sensorium.checkpoints.format import Config
-from sensorium.checkpoints.load import Loaded, load_model, save_model
+from sensorium.checkpoints.load import Loaded, fingerprint, load_model, save_model
 from sensorium.data.errors import SensoriumError
+from sensorium.data.preprocess import Preprocess
 from sensorium.data.tokenizer import ClipTokenizer
 from sensorium.models.clip import CLIP
 from sensorium.models.dinotxt import DINOtxt
 from sensorium.models.imagebind import ImageBind
+from sensorium.models.imagebind import Trunk as Tower
+from sensorium.models.vit import ViT
 from sensorium.nn.allocator import keep_freed_memory
 from sensorium.nn.packed import pack
 from sensorium.tasks.embedding import Embedder, ImageTower, Precision, TextTower, choose
@@ -57,24 +61,49 @@ def load(
         return _pocket(place)
     loaded = load_model(source, revision=revision, config=config)
     loaded.model.to(place)
-    image, dim = _sight(loaded.model)
-    embeds = image is not None and loaded.preprocess is not None
+    embeds = _sight(loaded.model)[0] is not None and loaded.preprocess is not None
     if place.type == "cpu":  # rounding is for embedders alone: they run under autocast
         pack(loaded.model, dtype=torch.bfloat16 if digits == "bf16" and embeds else None)
-    if image is None or loaded.preprocess is None:
+    if not embeds or loaded.preprocess is None:
         return loaded
-    text, scale = _words(loaded, place)
+    words = _vocabulary(loaded.model)
+    tokenizer = None if words is None or words == VOCABULARY else ClipTokenizer.from_file(loaded.folder)
+    whole = in_memory(loaded.model, loaded.preprocess, name=loaded.name, tokenizer=tokenizer, precision=digits)
+    return replace(whole, fingerprint=loaded.fingerprint, device=place)
+
+
+def in_memory(
+    model: nn.Module,
+    steps: Preprocess,
+    *,
+    name: str = "model in memory",
+    tokenizer: ClipTokenizer | None = None,
+    precision: Literal["fp32", "bf16"] = "fp32",
+) -> Embedder:
+    """A model that was just built or trained, as `load` gives one from a file: for measuring it as it stands.
+
+    Nothing is copied, and it runs where its weights lie. The fingerprint is that of its weights now: after more
+    training, ask anew. `tokenizer` is CLIP's where none is given. Raises SensoriumError for one that does not embed.
+    """
+    image, dim = _sight(model)
+    if image is None:
+        raise SensoriumError(f"{name} does not embed pictures")
+    place = next((x.device for x in model.parameters()), torch.device("cpu"))
+    text, scale = _words(model, tokenizer, place)
+    features, scores = _before_and_beyond(model)
     return Embedder(
-        name=loaded.name,
-        fingerprint=loaded.fingerprint,
+        name=name,
+        fingerprint=fingerprint(model.state_dict(), steps),
         dim=dim,
         image=image,
         text=text,
-        preprocess=loaded.preprocess,
+        features=features,
+        scores=scores,
+        preprocess=steps,
         logit_scale=scale,
         device=place,
-        precision=digits,
-        model=loaded.model,
+        precision=precision,
+        model=model,
     )
 
 
@@ -87,15 +116,34 @@ def _sight(model: nn.Module) -> tuple[ImageTower | None, int]:
     return (model.represent, model.dim) if isinstance(model, Trunk) else (None, 0)
 
 
-def _words(loaded: Loaded, place: torch.device) -> tuple[TextTower | None, float]:
-    """What turns sentences into vectors of the same space, and what cosines are multiplied by."""
-    model = loaded.model
+def _before_and_beyond(model: nn.Module) -> tuple[ImageTower | None, ImageTower | None]:
+    """What gives features before the projection, where `_sight` gives others, and the scores of a model's own classes.
+
+    A tower of ImageBind or CLIP has features; a trunk alone is its own; a ViT's head is fit for classes.
+    """
     if isinstance(model, CLIP | DINOtxt):
-        return ClipText(model.text, _tokenizer(loaded), model.config.text.context, place), float(model.log_scale.exp())
+        return model.vision.represent, None
+    if isinstance(model, ImageBind):
+        tower = model.towers["vision"] if model.config.vision is not None else None
+        return (tower.represent if isinstance(tower, Tower) else None), None
+    return None, model if isinstance(model, ViT) and model.config.classes else None
+
+
+def _words(model: nn.Module, tokenizer: ClipTokenizer | None, place: torch.device) -> tuple[TextTower | None, float]:
+    """What turns sentences into vectors of the same space, and what cosines are multiplied by."""
+    if isinstance(model, CLIP | DINOtxt):
+        text = ClipText(model.text, tokenizer or ClipTokenizer(), model.config.text.context, place)
+        return text, float(model.log_scale.detach().exp())
     if isinstance(model, ImageBind) and model.config.text is not None:
-        text = ClipText(model.towers["text"], _tokenizer(loaded), model.config.text.context, place)
-        return text, float(model.scales["text"](torch.ones(1, device=place)))
+        text = ClipText(model.towers["text"], tokenizer or ClipTokenizer(), model.config.text.context, place)
+        return text, float(model.scales["text"](torch.ones(1, device=place)).detach())
     return None, 1.0
+
+
+def _vocabulary(model: nn.Module) -> int | None:
+    """How many words the text tower knows; one that knows another number than CLIP's has its own beside the weights."""
+    text = model.config.text if isinstance(model, CLIP | DINOtxt | ImageBind) else None
+    return None if text is None else text.words
 
 
 def save(model: Embedder | Loaded | nn.Module, folder: str | Path, *, naming: str) -> Path:
@@ -112,16 +160,9 @@ def save(model: Embedder | Loaded | nn.Module, folder: str | Path, *, naming: st
     return save_model(model.model, folder, naming=naming, steps=model.preprocess)
 
 
-def _tokenizer(loaded: Loaded) -> ClipTokenizer:
-    """The vocabulary beside the weights where it is another one than CLIP's."""
-    model = loaded.model
-    text = model.config.text if isinstance(model, CLIP | DINOtxt | ImageBind) else None
-    standard = text is not None and text.words == VOCABULARY
-    return ClipTokenizer() if standard else ClipTokenizer.from_file(loaded.folder)
-
-
 def _pocket(device: torch.device) -> Embedder:
-    from sensorium.checkpoints.pocket import fingerprint, load_pocket
+    from sensorium.checkpoints.pocket import fingerprint as pocket_fingerprint
+    from sensorium.checkpoints.pocket import load_pocket
 
     model, preprocess, tokenizer = load_pocket()
     model.to(device)
@@ -132,10 +173,12 @@ def _pocket(device: torch.device) -> Embedder:
 
     return Embedder(
         name="pocket",
-        fingerprint=fingerprint(),
+        fingerprint=pocket_fingerprint(),
         dim=model.config.embed,
         image=model.embed_image,
         text=text,
+        features=model.represent,
+        scores=model.classify,
         preprocess=preprocess,
         logit_scale=float(model.logit_scale),
         device=device,

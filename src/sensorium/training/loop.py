@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from sensorium.data.errors import SensoriumError, printable
+from sensorium.nn.allocator import keep_freed_memory
 from sensorium.training.optimisers import follow_schedule
 from sensorium.training.progress import Watch
 from sensorium.training.recipe import Batch, Engine, Recipe
@@ -43,6 +44,8 @@ def train(recipe: Recipe, engine: Engine, run: RunFolder, world: World) -> dict[
     could not be written, and where the recipe does not fit the engine.
     """
     _check(recipe, engine, world)
+    if world.device.type == "cpu":
+        keep_freed_memory()
     first, model = world.rank == 0, recipe.model
     with ExitStack() as stack:
         if first:

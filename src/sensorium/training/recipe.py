@@ -8,6 +8,7 @@ changes) and its docstring states command, cost and expected score. Steps are co
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal, Protocol
 
 import torch
@@ -82,6 +83,7 @@ class Recipe:
     evaluate: Callable[[int], Mapping[str, float]] | None = None  # gets steps done; all call it, 0's numbers count
     evaluate_every: int = 0  # steps; 0: only after the last
     best: str | None = None  # the metric of `evaluate` that names the best checkpoint: higher is better
+    export: Callable[[Path], None] | None = None  # writes what was learned into a folder, as `sensorium.load` reads it
     blocks: Callable[[nn.Module], Iterable[nn.Module]] = residual_blocks  # units of sharding, recomputing, compiling
 
 

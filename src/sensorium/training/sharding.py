@@ -119,3 +119,8 @@ def local(x: Tensor) -> Tensor:
 def whole(x: Tensor) -> Tensor:
     """A tensor brought together from all processes: every one must ask for it."""
     return x.full_tensor() if isinstance(x, DTensor) else x
+
+
+def whole_weights(model: nn.Module) -> dict[str, Tensor]:
+    """A model's state on the CPU, brought together from all processes: every one must ask for it."""
+    return {name: whole(value.detach()).cpu() for name, value in model.state_dict().items()}

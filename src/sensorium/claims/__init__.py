@@ -1,0 +1,1 @@
+"""What the papers claim, re-run in miniature: one file a paper."""

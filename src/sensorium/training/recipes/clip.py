@@ -1,0 +1,321 @@
+"""CLIP on pairs of pictures and captions, from scratch or from published weights (Radford et al. 2021, section 2).
+
+sensorium train clip --data emoji --run runs/emoji
+sensorium train clip --data pairs.jsonl --set preset=clip-vit-b-32 batch=1024 chunk=64 --run runs/a
+sensorium train clip --data "shards/{000..099}.tar" --set start=clip-vit-b-16 learning_rate=1e-5 --run runs/b
+"""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Int, UInt8
+from torch import Tensor, nn
+
+from sensorium.checkpoints.load import load_model, save_model
+from sensorium.data import emoji
+from sensorium.data.augment import SquareCrop, one_text
+from sensorium.data.errors import SensoriumError
+from sensorium.data.preprocess import Preprocess
+from sensorium.data.preprocess import clip as clip_steps
+from sensorium.data.sources import open_source
+from sensorium.data.stream import Sample, Source, Stream
+from sensorium.data.tokenizer import ClipTokenizer
+from sensorium.models.clip import CLIP, PRESETS, CLIPConfig, TextTower, ViTTower
+from sensorium.objectives.contrastive import contrastive, sigmoid
+from sensorium.objectives.words import bag, bag_of_words
+from sensorium.training.chunked import chunked
+from sensorium.training.optimisers import adamw, undecayed
+from sensorium.training.recipe import Batch, Recipe
+from sensorium.training.schedules import cosine
+from sensorium.training.world import World
+
+Objective = Literal["contrastive", "sigmoid", "words"]
+LARGEST_SCALE = 100.0  # of exp(s), section 2.5
+VALIDATED = 2000  # pairs of a validation set that find each other
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """One run. The sizes are those of towers for small pictures, unless `preset` or `start` names others."""
+
+    data: str = "emoji"  # or a folder, manifest, tar pattern ...: what `sensorium data show` reads
+    validation: str = ""  # pairs that find one another from time to time, where data is not emoji
+    start: str = ""  # weights to go on from: a preset with public weights, a hub id, a folder, a file
+    preset: str = ""  # sizes by name, with random weights
+    image: int = 64
+    patch: int = 8
+    width: int = 256
+    depth: int = 6
+    text_width: int = 256
+    text_depth: int = 3
+    context: int = 24
+    words: int = 4096  # of CLIP's vocabulary, the most frequent first
+    embed: int = 256
+    objective: Objective = "contrastive"
+    batch: int = 512
+    epochs: float = 40.0
+    learning_rate: float = 1e-3
+    warmup: float = 0.05  # share of the run
+    weight_decay: float = 0.2
+    beta2: float = 0.98
+    eps: float = 1e-6
+    chunk: int = 0  # rows whose activations are held at once; 0: all (gradient caching, exact)
+    zoom: float = 1.3  # a crop's side is the picture's short one divided by 1 to this; CLIP's own is 1
+    held_out: str = "noto"  # the artist whom training on emoji never sees
+    evaluations: int = 8
+    seed: int = 0
+
+
+class Trained(nn.Module):
+    """The model, and beside it what an objective learns for itself: a bias (SigLIP), a head that names words."""
+
+    def __init__(self, clip: CLIP, objective: Objective) -> None:
+        super().__init__()
+        self.clip = clip
+        self.bias = nn.Parameter(torch.tensor(-10.0)) if objective == "sigmoid" else None
+        self.words = nn.Linear(clip.config.embed, clip.config.text.words) if objective == "words" else None
+        if objective == "sigmoid":
+            clip.log_scale.data.fill_(math.log(10))  # Zhai et al. 2023, section 3.2, as the bias
+        if objective == "words":
+            clip.text.requires_grad_(False)  # captions are read as bags of words
+            clip.log_scale.requires_grad_(False)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prepare:
+    """A pair for training: a random square of the picture, the only augmentation (section 2.4), and one caption."""
+
+    tokenizer: ClipTokenizer
+    context: int
+    crop: SquareCrop
+    tags: bool = False  # whether a sample's texts are a name and its tags, or captions of which any will do
+
+    def __call__(self, sample: Sample, generator: torch.Generator) -> Mapping[str, Tensor]:
+        """Decode, crop, choose, tokenise."""
+        image = self.crop(sample["image"], generator)
+        return {"image": image, "text": self.tokenizer([self.caption(sample, generator)], self.context)[0]}
+
+    def caption(self, sample: Sample, generator: torch.Generator) -> str:
+        """One of the captions; of a name with tags, half the time the name alone, else some tags with or without it."""
+        if not self.tags:
+            return one_text(sample, generator)
+        name, *tags = sample["text"]
+        kind, many = torch.rand(2, generator=generator).tolist()
+        order = torch.randperm(len(tags), generator=generator).tolist()
+        some = [tags[i] for i in order[: 1 + int(4 * many)]]
+        return name if kind < 0.5 or not some else ", ".join(some if kind > 0.8 else [name, *some])
+
+
+def clip(s: Settings, world: World) -> Recipe:
+    """CLIP's objective on pairs; what it learns is written to RUN/model, for `sensorium.load`.
+
+    sensorium train clip --data emoji --run runs/emoji --set precision=bf16 workers=1
+    """
+    model, tokenizer, steps = build(s)
+    trained = Trained(model, s.objective)
+    source, tags, evaluate = data(s, trained, tokenizer, steps, world)
+    context = model.config.text.context
+    crop = SquareCrop(steps.size, zoom=s.zoom)
+    prepare = Prepare(tokenizer=tokenizer, context=context, crop=crop, tags=tags)
+    total = max(1, int(s.epochs * len(source) / s.batch))
+    losses = {"contrastive": _contrastive, "sigmoid": _sigmoid, "words": _words}[s.objective](trained, steps, s, world)
+
+    def clamped(step: int) -> None:
+        model.log_scale.clamp_(max=math.log(LARGEST_SCALE))
+
+    return Recipe(
+        model=trained,
+        losses=losses,
+        data=Stream(sources=[source], prepare=prepare, seed=s.seed),
+        optimiser=adamw(s.weight_decay, betas=(0.9, s.beta2), eps=s.eps, multipliers=undecayed("cls", "positions")),
+        schedule={"learning_rate": cosine(s.learning_rate, 0.0, total, warmup=int(s.warmup * total))},
+        steps=total,
+        batch=s.batch,
+        seed=s.seed,
+        after_step=clamped,
+        evaluate=evaluate,
+        evaluate_every=max(1, total // max(1, s.evaluations)),
+        export=lambda folder: export(model, tokenizer, steps, folder),
+    )
+
+
+Evaluate = Callable[[int], Mapping[str, float]]
+
+
+def data(
+    s: Settings, trained: Trained, tokenizer: ClipTokenizer, steps: Preprocess, world: World
+) -> tuple[Source, bool, Evaluate | None]:
+    """What is trained on, whether its texts are a name with tags, and how the model is judged."""
+    if s.data == "emoji":
+        split = emoji.splits(emoji.emoji(steps.size), artist=s.held_out)
+        exam = EmojiExam(trained=trained, split=split, tokenizer=tokenizer, steps=steps, device=world.device)
+        return split.train, True, lambda step: exam.scores()
+    if not s.validation:
+        return open_source(s.data), False, None
+    pairs = open_source(s.validation)
+    plain = Prepare(tokenizer=tokenizer, context=trained.clip.config.text.context, crop=SquareCrop(steps.size))
+    held = Stream(sources=[pairs], prepare=plain, shuffle=False)
+
+    def recall(step: int) -> Mapping[str, float]:
+        rows = next(held.batches(min(VALIDATED, len(pairs)), start=0, steps=1))
+        image, text = _vectors(trained.clip, steps, rows["image"], rows["text"], world.device)
+        own, scores = torch.arange(len(image), device=world.device), image @ text.T
+        return {
+            "image_to_text_r1": float((scores.argmax(1) == own).float().mean()),
+            "text_to_image_r1": float((scores.argmax(0) == own).float().mean()),
+        }
+
+    return open_source(s.data), False, recall
+
+
+@dataclass(frozen=True, kw_only=True)
+class EmojiExam:
+    """Zero-shot on what training never saw: an artist's style, and concepts. Each name is one text."""
+
+    trained: Trained
+    split: emoji.Splits
+    tokenizer: ClipTokenizer
+    steps: Preprocess
+    device: torch.device
+
+    def scores(self) -> dict[str, float]:
+        """Top-1 of the unseen artist over all concepts; of the unseen concepts over themselves, and over all."""
+        concepts = self.split.train.concepts
+        held = torch.tensor(sorted(emoji.held_out(concepts)), device=self.device)
+        found: dict[str, float] = {}
+        for name, source in (
+            ("unseen_artist", self.split.unseen_artist),
+            ("unseen_concepts", self.split.unseen_concepts),
+        ):
+            scores, label = self.logits(source, [concept.text[0] for concept in concepts])
+            found[name] = float((scores.argmax(1) == label).float().mean())
+            if name == "unseen_concepts":
+                found["unseen_concepts_among_all"] = found[name]
+                found[name] = float((held[scores[:, held].argmax(1)] == label).float().mean())
+        return found
+
+    def logits(self, source: emoji.Emoji, names: Sequence[str]) -> tuple[Float[Tensor, "n names"], Int[Tensor, " n"]]:
+        """How well every name fits every picture, and the right one of each."""
+        rows = [source[i] for i in range(len(source))]
+        pixels = torch.stack([SquareCrop(self.steps.size)(row["image"]) for row in rows])
+        label = torch.tensor([row["label"] for row in rows], device=self.device)
+        model, head = self.trained.clip, self.trained.words
+        ids = self.tokenizer(names, model.config.text.context)
+        if head is None:
+            image, text = _vectors(model, self.steps, pixels, ids, self.device)
+            return image @ text.T, label
+        words = words_of(ids.to(self.device), model.config.text.words)  # a name fits by its words' mean log likelihood
+        image = _batched(lambda x: head(model.vision(self.steps.normalise(x))).float(), pixels, self.device)
+        return image.log_softmax(-1) @ words.T, label
+
+
+def _vectors(
+    model: CLIP, steps: Preprocess, pixels: UInt8[Tensor, "n 3 h w"], ids: Int[Tensor, "m k"], device: torch.device
+) -> tuple[Float[Tensor, "n d"], Float[Tensor, "m d"]]:
+    image = _batched(lambda x: F.normalize(model.vision(steps.normalise(x)).float(), dim=-1), pixels, device)
+    return image, _batched(lambda x: F.normalize(model.text(x).float(), dim=-1), ids, device)
+
+
+def _batched(function: Callable[[Tensor], Tensor], rows: Tensor, device: torch.device) -> Tensor:
+    return torch.cat([function(part.to(device)) for part in rows.split(256)])
+
+
+def build(s: Settings) -> tuple[CLIP, ClipTokenizer, Preprocess]:
+    """The model with its tokeniser and preprocessing: loaded, of a preset's size, or small."""
+    if s.start and s.preset:
+        raise SensoriumError("start brings its own sizes: leave preset out")
+    if s.start:
+        loaded = load_model(s.start)
+        if not isinstance(loaded.model, CLIP) or loaded.preprocess is None:
+            raise SensoriumError(f"start={s.start} is {loaded.found}, no CLIP")
+        words = loaded.model.config.text.words
+        tokenizer = ClipTokenizer() if words == ClipTokenizer().size else ClipTokenizer.from_file(loaded.folder)
+        return loaded.model.train(), tokenizer, loaded.preprocess
+    torch.manual_seed(s.seed)
+    if s.preset:
+        if s.preset not in PRESETS:
+            raise SensoriumError(f"preset={s.preset}: no such size; there are {', '.join(PRESETS)}")
+        config = PRESETS[s.preset]
+        return CLIP(config), ClipTokenizer(), clip_steps(config.vision.image)
+    config = CLIPConfig(
+        vision=ViTTower(
+            image=s.image, patch=s.patch, width=s.width, depth=s.depth, heads=s.width // 64, mlp=4 * s.width
+        ),
+        text=TextTower(
+            context=s.context,
+            words=s.words,
+            width=s.text_width,
+            depth=s.text_depth,
+            heads=s.text_width // 64,
+            mlp=4 * s.text_width,
+        ),
+        embed=s.embed,
+    )
+    return CLIP(config), ClipTokenizer.first(s.words), clip_steps(s.image)
+
+
+def export(model: CLIP, tokenizer: ClipTokenizer, steps: Preprocess, folder: Path) -> None:
+    """The model as transformers writes it, with its tokeniser and preprocessing."""
+    save_model(model, folder, naming="transformers", steps=steps)
+    tokenizer.save(folder)
+
+
+Losses = Callable[[Batch, int], Mapping[str, Tensor]]
+
+
+def _contrastive(trained: Trained, steps: Preprocess, s: Settings, world: World) -> Losses:
+    """Section 2.3: the whole batch, over all processes, is each pair's contrast."""
+    model = trained.clip
+
+    def losses(batch: Batch, step: int) -> Mapping[str, Tensor]:
+        image, text = _embed(model, steps, s, batch)
+        scale = model.log_scale.exp()
+        everybody = world.gather(torch.cat([image, text], dim=-1)) if world.size > 1 else None
+        all_image, all_text = (None, None) if everybody is None else everybody.chunk(2, dim=-1)
+        loss = contrastive(image, text, scale, all_a=all_image, all_b=all_text, offset=world.rank * len(image))
+        return {"contrast": loss, "_scale": scale.detach()}
+
+    return losses
+
+
+def _sigmoid(trained: Trained, steps: Preprocess, s: Settings, world: World) -> Losses:
+    """SigLIP's: every pair of the whole batch is a yes or a no."""
+    model, bias = trained.clip, trained.bias
+    assert bias is not None
+
+    def losses(batch: Batch, step: int) -> Mapping[str, Tensor]:
+        image, text = _embed(model, steps, s, batch)
+        scale = model.log_scale.exp()
+        loss = sigmoid(image, text, scale, bias, all_b=world.gather(text), offset=world.rank * len(image))
+        return {"pairs": loss, "_scale": scale.detach(), "_bias": bias.detach()}
+
+    return losses
+
+
+def _words(trained: Trained, steps: Preprocess, s: Settings, world: World) -> Losses:
+    """The baseline of figure 2: which words does the caption have?"""
+    model, head = trained.clip, trained.words
+    assert head is not None
+
+    def losses(batch: Batch, step: int) -> Mapping[str, Tensor]:
+        logits = head(chunked(model.vision, steps.normalise(batch["image"]), chunk=s.chunk))
+        return {"words": bag_of_words(logits, words_of(batch["text"], model.config.text.words))}
+
+    return losses
+
+
+def words_of(ids: Int[Tensor, "b n"], words: int) -> Float[Tensor, "b words"]:
+    """The words of each caption, a row that sums to 1; start, end and padding are none."""
+    return bag(ids, (ids > 0) & (ids < words - 2), words)
+
+
+def _embed(model: CLIP, steps: Preprocess, s: Settings, batch: Batch) -> tuple[Tensor, Tensor]:
+    """Both sides on the unit sphere, in fp32: a cosine of bf16 is too coarse for a scale of 100."""
+    image = chunked(model.vision, steps.normalise(batch["image"]), chunk=s.chunk)
+    text = chunked(model.text, batch["text"], chunk=s.chunk)
+    return F.normalize(image.float(), dim=-1), F.normalize(text.float(), dim=-1)
