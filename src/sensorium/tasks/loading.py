@@ -68,8 +68,8 @@ def load(
         return loaded
     words = _vocabulary(loaded.model)
     tokenizer = None if words is None or words == VOCABULARY else ClipTokenizer.from_file(loaded.folder)
-    whole = in_memory(loaded.model, loaded.preprocess, name=loaded.name, tokenizer=tokenizer, precision=digits)
-    return replace(whole, fingerprint=loaded.fingerprint, device=place)
+    whole = _embedder(loaded.model, loaded.preprocess, loaded.fingerprint, loaded.name, tokenizer, place)
+    return replace(whole, precision=digits)
 
 
 def in_memory(
@@ -85,15 +85,22 @@ def in_memory(
     Nothing is copied, and it runs where its weights lie. The fingerprint is that of its weights now: after more
     training, ask anew. `tokenizer` is CLIP's where none is given. Raises SensoriumError for one that does not embed.
     """
+    place = next((x.device for x in model.parameters()), torch.device("cpu"))
+    mark = fingerprint(model.state_dict(), steps)
+    return replace(_embedder(model, steps, mark, name, tokenizer, place), precision=precision)
+
+
+def _embedder(
+    model: nn.Module, steps: Preprocess, mark: str, name: str, tokenizer: ClipTokenizer | None, place: torch.device
+) -> Embedder:
     image, dim = _sight(model)
     if image is None:
         raise SensoriumError(f"{name} does not embed pictures")
-    place = next((x.device for x in model.parameters()), torch.device("cpu"))
     text, scale = _words(model, tokenizer, place)
     features, scores = _before_and_beyond(model)
     return Embedder(
         name=name,
-        fingerprint=fingerprint(model.state_dict(), steps),
+        fingerprint=mark,
         dim=dim,
         image=image,
         text=text,
@@ -102,7 +109,6 @@ def in_memory(
         preprocess=steps,
         logit_scale=scale,
         device=place,
-        precision=precision,
         model=model,
     )
 
