@@ -1,5 +1,7 @@
 """One forward pass of each system beside transformers: python benchmarks/forward.py [--only vit clip] [--batch 1 8 32]
 
+With --memory, the peak memory of each implementation, in a process of its own.
+
 Random weights, the same sizes, inference mode, one process. Each row runs its implementations in turn, round after
 round, and gives medians, so that a change in the machine's speed meets all of them. The peer is transformers with its
 eager attention and, where it has one, with scaled_dot_product_attention; the ratio is against the better of the two.
@@ -11,9 +13,12 @@ padded to 20.
 """
 
 import argparse
+import resource
 import statistics
+import subprocess
+import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,6 +31,7 @@ from sensorium.nn.packed import pack
 
 transformers.logging.set_verbosity_error()
 ATTENTION = ("eager", "sdpa")
+NAMES = ("sensorium", *ATTENTION)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,10 +73,12 @@ def vit() -> Subject:
 
 
 def clip_image() -> Subject:
-    from sensorium.models.clip import CLIP, PRESETS
+    from sensorium.models.clip import PRESETS, VisionTransformer, ViTTower
 
     def ours() -> Any:
-        model = CLIP(PRESETS["clip-vit-b-32"]).vision
+        sizes = PRESETS["clip-vit-b-32"]
+        assert isinstance(sizes.vision, ViTTower)
+        model = VisionTransformer(sizes.vision, sizes.embed)
         return model, lambda given: model(given["image"])
 
     def theirs(attention: str) -> Any:
@@ -82,7 +90,7 @@ def clip_image() -> Subject:
 
 
 def _clip_text(padded: int | None) -> Subject:
-    from sensorium.models.clip import CLIP, PRESETS
+    from sensorium.models.clip import PRESETS, TextTransformer
 
     def inputs(batch: int) -> dict[str, Any]:
         lengths = torch.randint(10, 21, (batch,))
@@ -93,7 +101,8 @@ def _clip_text(padded: int | None) -> Subject:
         return {"ids": ids}
 
     def ours() -> Any:
-        model = CLIP(PRESETS["clip-vit-b-32"]).text
+        sizes = PRESETS["clip-vit-b-32"]
+        model = TextTransformer(sizes.text, sizes.embed)
         return model, lambda given: model(given["ids"])
 
     def theirs(attention: str) -> Any:
@@ -246,13 +255,16 @@ SUBJECTS: dict[str, Callable[[], Subject]] = {
 }
 
 
-def implementations(subject: Subject, precision: str) -> Iterator[tuple[str, torch.nn.Module, Callable[[Any], Any]]]:
-    """Name, model and call of everything that the row compares."""
-    model, call = subject.ours()
-    yield "sensorium", pack(_in(model.eval().requires_grad_(False), precision)), call
-    for attention in ATTENTION:
-        if (found := subject.theirs(attention)) is not None:
-            yield attention, _in(found[0].eval().requires_grad_(False), precision), found[1]
+def implementation(subject: Subject, name: str, precision: str) -> Callable[[Any], Any] | None:
+    """What to call, its model ready to run; None where the peer has no such kernel."""
+    found = subject.ours() if name == "sensorium" else subject.theirs(name)
+    if found is None:
+        return None
+    model, call = found
+    model = _in(model.eval().requires_grad_(False), precision)
+    if name == "sensorium":
+        pack(model)
+    return call
 
 
 def _in(model: torch.nn.Module, precision: str) -> torch.nn.Module:
@@ -270,7 +282,8 @@ def measure(subject: Subject, batch: int, precision: str, rounds: int, seconds: 
     """Median milliseconds of every implementation."""
     torch.manual_seed(0)
     given = _cast(subject.inputs(batch), precision)
-    runs = [(name, call) for name, _, call in implementations(subject, precision)]
+    found = {name: implementation(subject, name, precision) for name in NAMES}
+    runs = [(name, call) for name, call in found.items() if call is not None]
     times: dict[str, list[float]] = {name: [] for name, _ in runs}
     for _, call in runs:
         call(given)
@@ -283,8 +296,43 @@ def measure(subject: Subject, batch: int, precision: str, rounds: int, seconds: 
     return {name: 1e3 * statistics.median(some) for name, some in times.items()}
 
 
+@torch.inference_mode()
+def peak(row: str, name: str, batch: int, precision: str) -> float | None:
+    """MiB that this process needs at most for one implementation: see `memory`."""
+    subject = SUBJECTS[row]()
+    with torch.device("meta"):  # imports all that the model needs, and takes no memory for its weights
+        if (subject.ours() if name == "sensorium" else subject.theirs(name)) is None:
+            return None
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    torch.manual_seed(0)
+    call, given = implementation(subject, name, precision), _cast(subject.inputs(batch), precision)
+    assert call is not None
+    for _ in range(2):
+        call(given)
+    return (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024  # Linux counts in KiB
+
+
+def memory(row: str, batch: int, precision: str) -> dict[str, float]:
+    """MiB of every implementation, each in a process of its own.
+
+    The peak of the resident set after building the model, packing it (ours) and running a batch twice, less the peak
+    after importing the same libraries and building the same model without numbers.
+    """
+    found: dict[str, float] = {}
+    for name in NAMES:
+        child = [sys.executable, __file__, "--peak", row, name, str(batch), precision]
+        told = subprocess.run(child, stdout=subprocess.PIPE, text=True, check=True).stdout.split()[-1]
+        if told != "None":
+            found[name] = float(told)
+    return found
+
+
 def main() -> None:
     """Print one table for each number of threads and each precision."""
+    if sys.argv[1:2] == ["--peak"]:
+        row, name, batch, precision = sys.argv[2:]
+        print(peak(row, name, int(batch), precision))
+        return
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", nargs="+", default=list(SUBJECTS), help="rows that begin with one of these")
     parser.add_argument("--batch", nargs="+", type=int, default=[1, 8, 32])
@@ -292,8 +340,20 @@ def main() -> None:
     parser.add_argument("--threads", nargs="+", type=int, default=[1, torch.get_num_threads()])
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--seconds", type=float, default=20, help="a row stops here, after whole rounds")
+    parser.add_argument("--memory", action="store_true", help="peak memory in place of times, at batch 8")
     asked = parser.parse_args()
     rows = [row for row in SUBJECTS if row.startswith(tuple(asked.only))]
+    if asked.memory:
+        for precision in asked.precision:
+            print(f"\n{precision}, batch 8; MiB at the peak, beyond the imports\n")
+            print("| | sensorium | eager | sdpa | ratio |")
+            print("|---|---|---|---|---|")
+            for row in rows:
+                found = memory(row, 8, precision)
+                best = min(size for name, size in found.items() if name != "sensorium")
+                cells = [f"{found[name]:.0f}" if name in found else "" for name in NAMES]
+                print(f"| {row} | {' | '.join(cells)} | {found['sensorium'] / best:.2f} |", flush=True)
+        return
     for threads in dict.fromkeys(asked.threads):
         torch.set_num_threads(threads)
         for precision in asked.precision:
@@ -306,7 +366,7 @@ def main() -> None:
                     found = measure(subject, batch, precision, asked.rounds, asked.seconds)
                     best = min(time for name, time in found.items() if name != "sensorium")
                     goal = subject.goals[precision == "bf16"]
-                    cells = [f"{found[name]:.1f}" if name in found else "" for name in ("sensorium", *ATTENTION)]
+                    cells = [f"{found[name]:.1f}" if name in found else "" for name in NAMES]
                     line = f"| {row} | {batch} | {' | '.join(cells)} | {best / found['sensorium']:.2f} | {goal or ''} |"
                     print(line, flush=True)
 

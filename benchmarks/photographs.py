@@ -17,8 +17,8 @@ from pathlib import Path
 import torch
 
 import sensorium
-from sensorium.checkpoints.parcels import Parcel, unpacked
 from sensorium.data.errors import SensoriumError
+from sensorium.data.parcels import Parcel, unpacked
 
 sys.path.insert(0, str(Path(__file__).parent))
 from stamps import rank

@@ -21,18 +21,8 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 import sensorium
-from sensorium.checkpoints.parcels import Parcel, unpacked
 from sensorium.data.errors import SensoriumError
-
-STAMPS = Parcel(
-    registry="debian",
-    package="tuxpaint-stamps-default",
-    version="2022.06.04-1",
-    sha256="6db6c1bfc870a47f1499d6203b083522eacb57c5f9c87d468f2e92eb6d9d5f34",
-    licence="GPL-2",
-    megabytes=161,
-)
-FOLDERS = ("animals", "clothes", "food", "hobbies", "household", "medical", "military", "plants", "town", "vehicles")
+from sensorium.data.sets import stamps
 
 
 @dataclass(frozen=True)
@@ -47,25 +37,6 @@ class Ranks:
 
     def __str__(self) -> str:
         return f"R@1 {self.at(1):.3f}   R@10 {self.at(10):.3f}   median rank {int(self.ranks.median())}"
-
-
-def photographs(folder: Path, *, everything: bool = False) -> list[tuple[Path, str]]:
-    """The photo stamps below `folder` with their captions, in a fixed order."""
-    roots = sorted(folder.rglob("stamps/animals"))
-    if not roots:
-        raise SensoriumError(f"{folder} holds no stamps/animals: it is not the unpacked package")
-    root = roots[0].parent
-    found: list[tuple[Path, str]] = []
-    for picture in sorted(root.rglob("*.png")):
-        parts = picture.relative_to(root).parts
-        text = picture.with_suffix(".txt")
-        if (
-            (parts[0] in FOLDERS or (everything and parts[0] != "symbols"))
-            and "cartoon" not in parts
-            and text.is_file()
-        ):
-            found.append((picture, text.read_text(encoding="utf-8").splitlines()[0].strip()))
-    return found
 
 
 def rank(scores: Float[Tensor, "n m"], caption: Int[Tensor, "n"]) -> tuple[Ranks, Ranks]:
@@ -85,17 +56,16 @@ def main() -> None:
     parser.add_argument("--all", action="store_true", help="every folder but symbols")
     arguments = parser.parse_args()
     try:
-        stamps = photographs(arguments.folder or unpacked(STAMPS), everything=arguments.all)
+        photographs = stamps(arguments.folder, everything=arguments.all)
         model = sensorium.load(arguments.model)
-        captions = sorted({caption for _, caption in stamps})
-        images = [model.embed(images=[path])["images"] for path, _ in stamps]
-        text = model.embed(text=captions)["text"]
+        captions = photographs.classes
+        images = [model.embed(images=[path])["images"] for path, _, _ in photographs.rows]
+        text = model.embed(text=list(captions))["text"]
     except SensoriumError as error:
         raise SystemExit(str(error)) from None
-    number = {caption: i for i, caption in enumerate(captions)}
-    index = torch.tensor([number[caption] for _, caption in stamps])
+    index = torch.tensor([caption for _, _, caption in photographs.rows])
     to_text, to_image = rank(torch.cat(images) @ text.T, index)
-    print(f"{model.name}: {len(stamps)} photographs, {len(captions)} captions")
+    print(f"{model.name}: {len(photographs)} photographs, {len(captions)} captions")
     print(f"image to text   {to_text}\ntext to image   {to_image}")
     print(
         f"both            R@1 {(to_text.at(1) + to_image.at(1)) / 2:.3f}   "

@@ -8,5 +8,6 @@ torch.set_num_threads(1)
 
 # Before any of these modules is imported. Compiled models cannot hold the checks: see tests/models/test_compile.py.
 install_import_hook(
-    ["sensorium.nn", "sensorium.models", "sensorium.objectives", "sensorium.tasks"], "beartype.beartype"
+    ["sensorium.nn", "sensorium.models", "sensorium.objectives", "sensorium.tasks", "sensorium.insight"],
+    "beartype.beartype",
 )

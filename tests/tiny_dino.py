@@ -8,7 +8,7 @@ from torch import nn
 
 from sensorium.checkpoints.formats import FAMILIES
 from sensorium.models.convnext import ConvNeXtConfig
-from sensorium.models.dinotxt import DINOtxtConfig, TextTower
+from sensorium.models.dinotxt import TEXT, DINOtxtConfig
 from sensorium.models.dinov2 import DINOv2Config
 from sensorium.models.dinov3 import DINOv3Config
 from sensorium.nn.positions import DINOV2
@@ -19,7 +19,7 @@ CONVNEXT = ConvNeXtConfig(depths=(1, 2, 1, 1), widths=(16, 24, 32, 48))
 TXT = DINOtxtConfig(
     trunk=replace(V3, depth=2),
     hidden=64,
-    text=TextTower(context=12, words=64, width=64, depth=2, heads=1, hidden=128),
+    text=replace(TEXT, context=12, words=64, width=64, depth=2, heads=1, mlp=128),
 )
 
 

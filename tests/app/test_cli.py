@@ -46,10 +46,14 @@ sys.exit(f"imported {slow}" if slow else 0)
 
 
 @pytest.mark.parametrize(
-    "command", ["index", "search", "classify", "models", "serve", "demo", "convert", "verify", "export", "train"]
+    "command",
+    [
+        *("index", "search", "classify", "models", "serve", "demo", "convert", "verify", "export", "look", "train"),
+        *("evaluate", "claim", "data list", "data fetch", "data show"),
+    ],
 )
 def test_every_command_teaches_by_example(capsys: pytest.CaptureFixture[str], command: str):
-    code, out, _ = run(capsys, command, "--help")
+    code, out, _ = run(capsys, *command.split(), "--help")
     assert code == 0
     assert f"\nsensorium {command}" in out
 

@@ -7,7 +7,7 @@ from PIL import Image
 
 from sensorium.app import photographs
 from sensorium.app.cli import main
-from sensorium.checkpoints.packages import PackageError
+from sensorium.data.packages import PackageError
 
 
 @pytest.fixture

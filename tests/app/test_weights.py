@@ -6,10 +6,11 @@ from pathlib import Path
 import pytest
 
 from sensorium.app.cli import main
+from sensorium.checkpoints import verify
 from sensorium.checkpoints.load import load_model, save_model
 from sensorium.models.clip import PRESETS
 from sensorium.nn.blank import blank
-from tests import tiny
+from tests import tiny, tiny_dino
 
 
 @pytest.fixture
@@ -37,6 +38,19 @@ def test_convert_says_what_the_authors_files_do_not(
     assert "google files do not say activation is gelu, read as gelu_tanh" in " ".join(err.split())
 
 
+def test_convert_says_what_is_left_out(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The masked biases of keys, of which DINOv3's own files are full, no longer stop the conversion."""
+    save_model(tiny_dino.build(tiny_dino.V3), tmp_path / "o", naming="official")
+    for naming in ("transformers", "timm"):
+        assert main(["convert", str(tmp_path / "o"), str(tmp_path / naming), "--to", naming]) == 0
+        out, err = (" ".join(text.split()) for text in capsys.readouterr())
+        assert f"{naming} names, read again and equal bit by bit" in out
+        assert f"{naming} files have no place for unused.0.bias, unused.1.bias, unused.2.bias" in err
+        assert ("mask: left out" in err) == (naming == "timm")
+        assert main(["verify", str(tmp_path / naming)]) == 0
+        assert f"dinov3 under the names of {naming}" in capsys.readouterr().out
+
+
 def test_convert_to_a_naming_that_the_family_lacks(
     vit: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -62,6 +76,17 @@ def test_verify_fails_with_a_code(tmp_path: Path, capsys: pytest.CaptureFixture[
     save_model(model, tmp_path, naming="timm")
     assert main(["verify", str(tmp_path)]) == 1
     assert "WRONG" in capsys.readouterr().out
+
+
+def test_the_checks_stand_in_one_column(
+    vit: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(verify, "LARGEST", 0)
+    assert main(["verify", str(vit)]) == 0
+    out = capsys.readouterr().out
+    checks = [line for line in out.splitlines() if line.startswith(("  ok ", "  left out "))]
+    assert any(line.startswith("  left out image: single") for line in checks)
+    assert all(line[:11].strip() in ("ok", "left out") and line[11] != " " for line in checks)
 
 
 def test_published_sizes_are_recognised() -> None:

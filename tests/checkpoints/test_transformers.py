@@ -6,15 +6,16 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
 
 from sensorium.checkpoints.load import load_model, save_model
 from sensorium.models.clip import CLIP
 from sensorium.models.vit import ViT
 from sensorium.nn.positions import TRANSFORMERS
 from tests import tiny
+from tests.checkpoints.peers import close, from_ours, randomise
 
 transformers: Any = pytest.importorskip("transformers")
+pytestmark = pytest.mark.usefixtures("quiet")
 SIZES: dict[str, int] = {
     "hidden_size": 48,
     "num_hidden_layers": 2,
@@ -23,26 +24,6 @@ SIZES: dict[str, int] = {
     "image_size": 32,
     "patch_size": 8,
 }
-
-
-@pytest.fixture(autouse=True)
-def quiet() -> None:
-    transformers.logging.set_verbosity_error()
-    transformers.logging.disable_progress_bar()
-    torch.manual_seed(0)
-
-
-def close(ours: Tensor, theirs: Tensor) -> None:
-    torch.testing.assert_close(ours, theirs, atol=1e-5, rtol=1e-5)
-
-
-def randomise(model: Any) -> Any:
-    """Biases and class tokens begin as zeros, norms as ones: random ones show when two are swapped."""
-    with torch.no_grad():
-        for name, parameter in model.named_parameters():
-            if "logit_scale" not in name:
-                parameter.add_(0.1 * torch.randn(parameter.shape))
-    return model.eval()
 
 
 @torch.no_grad()
@@ -104,11 +85,10 @@ def test_clip_goes_back(end: int | None, tmp_path: Path) -> None:
     ours = tiny.build(gelu)
     assert isinstance(ours, CLIP)
     save_model(ours, tmp_path, naming="transformers")
-    theirs, info = transformers.CLIPModel.from_pretrained(tmp_path, output_loading_info=True)
-    assert not any(info[key] for key in ("missing_keys", "unexpected_keys", "mismatched_keys"))
+    theirs = from_ours(transformers.CLIPModel, tmp_path)
     image, last = torch.randn(2, 3, 32, 32), end or 63
     ids = torch.tensor([[1, 5, last, 0], [1, 7, 8, last]])
-    expected = theirs.eval()(input_ids=ids, pixel_values=image)
+    expected = theirs(input_ids=ids, pixel_values=image)
     images, texts = ours(image, ids)
     close(images, expected.image_embeds)
     close(texts, expected.text_embeds)
@@ -121,8 +101,6 @@ def test_vit_goes_back(head: str, tmp_path: Path) -> None:
     ours = tiny.build(line if head == "classes" else replace(line, classes=0, representation=192))
     save_model(ours, tmp_path, naming="transformers")
     kind = transformers.ViTForImageClassification if head == "classes" else transformers.ViTModel
-    theirs, info = kind.from_pretrained(tmp_path, output_loading_info=True)
-    assert not any(info[key] for key in ("missing_keys", "unexpected_keys", "mismatched_keys"))
     image = torch.randn(2, 3, 32, 32)
-    expected = theirs.eval()(image)
+    expected = from_ours(kind, tmp_path)(image)
     close(ours(image), expected.logits if head == "classes" else expected.pooler_output)  # type: ignore[call-arg]

@@ -17,8 +17,10 @@ from sensorium.models.dinov3 import DINOv3
 from sensorium.nn.features import Features
 from sensorium.nn.positions import TRANSFORMERS
 from tests import tiny_dino as tiny
+from tests.checkpoints.peers import close, from_ours, randomise
 
 transformers: Any = pytest.importorskip("transformers")
+pytestmark = pytest.mark.usefixtures("quiet")
 SIZES: dict[str, Any] = {
     "hidden_size": 128,
     "num_hidden_layers": 2,
@@ -30,32 +32,8 @@ SIZES: dict[str, Any] = {
 MASK = torch.arange(16).remainder(3).eq(0).expand(2, -1)
 
 
-@pytest.fixture(autouse=True)
-def quiet() -> None:
-    transformers.logging.set_verbosity_error()
-    transformers.logging.disable_progress_bar()
-    torch.manual_seed(0)
-
-
-def close(ours: Tensor, theirs: Tensor) -> None:
-    torch.testing.assert_close(ours, theirs, atol=1e-5, rtol=1e-4)
-
-
 def joined(features: Features) -> Tensor:
     return torch.cat([features.cls[:, None], *features[1:]], dim=1)
-
-
-def randomise(model: Any) -> Any:
-    with torch.no_grad():
-        for parameter in model.parameters():
-            parameter.add_(0.1 * torch.randn(parameter.shape))
-    return model.eval()
-
-
-def from_ours(kind: Any, folder: Path) -> Any:
-    model, info = kind.from_pretrained(folder, output_loading_info=True)
-    assert not any(info[key] for key in ("missing_keys", "unexpected_keys", "mismatched_keys")), info
-    return model.eval()
 
 
 def agree(ours: Any, theirs: Any) -> None:

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from sensorium.checkpoints.load import load_model, save_model
 from sensorium.models.layoutlmv2 import Head, LayoutLMv2
 from tests import tiny_layoutlmv2 as tiny
+from tests.checkpoints.peers import close
 
 transformers: Any = pytest.importorskip("transformers")
 module: Any = pytest.importorskip("transformers.models.layoutlmv2.modeling_layoutlmv2")
@@ -100,14 +101,11 @@ class Visual(nn.Module):
 
 
 @pytest.fixture(autouse=True)
-def without_detectron2(monkeypatch: pytest.MonkeyPatch) -> None:
-    transformers.logging.set_verbosity_error()
-    transformers.logging.disable_progress_bar()
+def without_detectron2(quiet: None, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "requires_backends", lambda *_: None)
     monkeypatch.setattr(module, "LayoutLMv2VisualBackbone", Visual)
     names = SimpleNamespace(layers=SimpleNamespace(FrozenBatchNorm2d=type("Unused", (), {})))
     monkeypatch.setattr(module, "detectron2", names, raising=False)
-    torch.manual_seed(0)
 
 
 def config(**changes: Any) -> Any:
@@ -126,10 +124,6 @@ def randomise(model: Any) -> Any:
 
 def theirs_sees(page: tiny.Page) -> dict[str, Tensor]:
     return {"input_ids": page.ids, "bbox": page.boxes, "image": page.image, "attention_mask": page.mask.long()}
-
-
-def close(ours: Tensor, theirs: Tensor) -> None:
-    torch.testing.assert_close(ours, theirs, atol=1e-5, rtol=1e-5)
 
 
 XLM = {

@@ -151,6 +151,18 @@ def test_open_clip_files_go_both_ways():
         pre.to_open_clip(pre.timm())
 
 
+def test_timm_files_go_both_ways():
+    """What is read back was compared with timm's own transform, pixel by pixel, when this was written."""
+    for size, to in ((224, 256), (224, 248), (97, 101), (518, None), (384, 439)):
+        for resize in ("short", "squash"):
+            steps = Preprocess(size, resize, to, "bilinear", pre.HALF, pre.CLIP_STD, rgb="before")
+            written = {"pretrained_cfg": pre.to_timm(steps)}
+            assert pre.from_timm(written, size, 0.9, mean=pre.CLIP_MEAN, std=pre.HALF) == steps
+    assert pre.from_timm({}, 224, 0.9, mean=pre.HALF, std=pre.HALF) == pre.timm()
+    with pytest.raises(SensoriumError, match="crop_mode='border': center and squash are known"):
+        pre.from_timm({"crop_mode": "border"}, 224, 1.0, mean=pre.HALF, std=pre.HALF)
+
+
 def test_published_files_of_every_age_are_read():
     old = {"crop_size": 224, "do_center_crop": True, "do_normalize": True, "do_resize": True, "size": 224}
     old |= {"feature_extractor_type": "CLIPFeatureExtractor", "image_mean": [0.1] * 3, "image_std": [0.2] * 3}

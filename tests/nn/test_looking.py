@@ -1,12 +1,13 @@
 """The plain kernel equals the fused one, and what is seen is what was computed with."""
 
+import pytest
 import torch
 import torch.nn.functional as F
 from hypothesis import given
 from hypothesis import strategies as st
 
 from sensorium.nn.attention import Attention, causal
-from sensorium.nn.looking import eager, looking, using, weigh
+from sensorium.nn.looking import eager, looking, using, watching, weigh
 from tests import tiny
 
 
@@ -49,3 +50,33 @@ def test_kernels_come_back_after_an_error() -> None:
     except RuntimeError:
         pass
     assert layer.kernel is own
+
+
+@pytest.mark.parametrize("numbers", [1, 40, 1 << 20])
+def test_watching_sees_in_pieces_what_looking_sees_at_once(numbers: int) -> None:
+    model, image = tiny.build(tiny.VIT), torch.randn(2, 3, 32, 32)
+    before, pieces = model(image), dict[str, list[tuple[int, torch.Tensor]]]()  # type: ignore[operator]
+    with watching(
+        model, lambda name, first, weights: pieces.setdefault(name, []).append((first, weights)), numbers=numbers
+    ):
+        during = model(image)  # type: ignore[operator]
+    with looking(model) as whole:
+        model(image)  # type: ignore[operator]
+    torch.testing.assert_close(during, before, atol=1e-5, rtol=1e-5)
+    assert pieces.keys() == whole.keys()
+    for name, (weights,) in whole.items():
+        assert [first for first, _ in pieces[name]] == list(range(0, 17, pieces[name][0][1].shape[2]))
+        torch.testing.assert_close(torch.cat([piece for _, piece in pieces[name]], dim=2), weights)
+    assert len(pieces[name]) == {1: 17, 40: 17, 1 << 20: 1}[numbers]
+
+
+@pytest.mark.parametrize(
+    "mask", [causal(4, torch.device("cpu")), torch.tensor([True, True, False, True]).view(1, 1, 1, 4)]
+)
+def test_watching_in_pieces_keeps_the_mask_in_place(mask: torch.Tensor) -> None:
+    layer, x, seen = Attention(8, 2), torch.randn(1, 4, 8), list[torch.Tensor]()
+    with watching(layer, lambda _, first, weights: seen.append(weights), numbers=2 * 4 * 3):
+        during = layer(x, mask=mask)
+    torch.testing.assert_close(during, layer(x, mask=mask), atol=1e-5, rtol=1e-5)
+    assert [piece.shape[2] for piece in seen] == [3, 1]
+    assert not torch.cat(seen, dim=2)[~mask.expand(1, 2, 4, 4)].any()

@@ -1,4 +1,5 @@
 import copy
+import weakref
 
 import pytest
 import torch
@@ -57,6 +58,19 @@ def test_without_the_operators_nothing_is_packed(monkeypatch: pytest.MonkeyPatch
         assert packed.pays() is False
     finally:
         packed.pays.cache_clear()
+
+
+def test_a_layer_is_freed_before_the_next_is_packed(model: nn.Module, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Or every weight would be in memory twice at the end."""
+    stack = nn.Sequential(*(MLP(300, 400) for _ in range(3)))
+    layers = [weakref.ref(layer) for layer in stack.modules() if type(layer) is nn.Linear]
+    alive: list[int] = []
+    real = packed._pack
+    monkeypatch.setattr(
+        packed, "_pack", lambda weight: (alive.append(sum(ref() is not None for ref in layers)), real(weight))[1]
+    )
+    pack(stack, anyway=True)
+    assert alive == [6, 5, 4, 3, 2, 1]
 
 
 def test_saving_gives_the_layers_own_tensors(model: nn.Module) -> None:

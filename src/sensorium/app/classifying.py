@@ -13,7 +13,7 @@ def classify_files(
     files: Sequence[Path], labels: Sequence[str], *, templates: Sequence[str], model: str, as_json: bool
 ) -> bool:
     """Print the best label of every picture; returns whether at least one could be read."""
-    paths, problems = _pictures(files)
+    paths, problems = pictures_below(files)
     if not paths and not problems:
         raise SensoriumError("there are no pictures in what was given")
     embedder = load_model(model)
@@ -46,7 +46,7 @@ def classify_files(
     return bool(labelled)
 
 
-def _pictures(files: Sequence[Path]) -> tuple[list[Path], list[Unreadable]]:
+def pictures_below(files: Sequence[Path]) -> tuple[list[Path], list[Unreadable]]:
     """Every picture below what was named, and what cannot be reached."""
     from sensorium.data.image import find_images
 

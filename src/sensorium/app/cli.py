@@ -292,6 +292,65 @@ def export(model: str, into: Path, /, *, to: Literal["onnx"] = "onnx") -> int:
     return DONE
 
 
+@app.command(sort_key=10)
+def look(
+    model: str,
+    /,
+    *files: Path,
+    what: Literal["filters", "positions", "distance", "rollout", "similarity"],
+    text: Annotated[tuple[str, ...], Several] = (),
+    size: int | None = None,
+    out: Path | None = None,
+    data: Path | None = None,
+) -> int:
+    """Draw what a model learned, and where in your pictures it looks.
+
+    sensorium look ./my-vit --what filters
+    sensorium look ./my-vit --what positions --out positions.png
+    sensorium look ./my-vit ~/Pictures --what distance --data distance.json
+    sensorium look clip-vit-b-32 cat.jpg --what rollout
+    sensorium look clip-vit-b-32 cat.jpg dog.jpg --what similarity \\
+      --text "a photo of a cat" --text "a photo of a dog"
+
+    filters      what the patch embedding responds to: its principal components
+    positions    how alike the position embeddings are, patch by patch
+    distance     how far each head looks, in pixels, averaged over the pictures
+    rollout      where in each picture the output comes from, through all layers
+    similarity   the cosine of every picture with every text
+
+    The first four need a model that cuts pictures into patches: ViT, CLIP with
+    a ViT, DINOv2, DINOv3 (which has no position embeddings), ImageBind.
+
+    Parameters
+    ----------
+    model
+        A preset, a hub id, a folder or a weight file.
+    files
+        Pictures, or folders of pictures; filters and positions need none.
+    what
+        What to look at.
+    text
+        For similarity: a text to compare the pictures with. May be repeated.
+    size
+        Show the pictures at this many pixels a side instead of the model's own.
+    out
+        The drawing: .png, .jpg, .svg or .pdf. [default: sensorium-WHAT.png, unless --data is given]
+    data
+        Also, or only, write the numbers: .json or .npz.
+    """
+    from sensorium.app.looking import look_into
+
+    of_model = what in ("filters", "positions")
+    if of_model and files:
+        raise Misuse(f"--what {what} looks at the model alone: leave the pictures out")
+    if not of_model and not files:
+        raise Misuse(f"which pictures? For example: sensorium look {model} ~/Pictures --what {what}")
+    if bool(text) != (what == "similarity"):
+        raise Misuse("--text and --what similarity belong together: --what similarity --text 'a photo of a cat'")
+    look_into(model, files, what=what, texts=text, size=size, out=out, data=data)
+    return DONE
+
+
 @app.command(sort_key=5)
 def serve(
     *,
@@ -411,6 +470,69 @@ def train(
         show_recipe(recipe or "")
         return DONE
     return train_recipe(recipe or "", data=data, changes=set, folder=run, as_json=json)
+
+
+data = App(name="data", help="Sets of pictures to train and measure with, and what stands at a path.", sort_key=10)
+
+
+app.command(data)
+
+
+@data.command(name="list")
+def list_data(*, json: Json = False) -> int:
+    """List the sets that can be fetched: samples, size, licence, and which are here.
+
+    sensorium data list
+    sensorium data list --json
+    """
+    from sensorium.app.datasets import list_sets
+
+    list_sets(as_json=json)
+    return DONE
+
+
+@data.command(name="fetch")
+def fetch_data(name: str, /) -> int:
+    """Fetch a set into your cache. Its licence is shown first.
+
+    sensorium data fetch emoji
+    sensorium data fetch mnist
+
+    Every download is pinned and checked. What is here already is kept, so an
+    interrupted fetch goes on from there. The cache is $SENSORIUM_CACHE, else
+    your own cache folder.
+
+    Parameters
+    ----------
+    name
+        One of those that `sensorium data list` shows.
+    """
+    from sensorium.app.datasets import fetch_set
+
+    fetch_set(name)
+    return DONE
+
+
+@data.command(name="show")
+def show_data(place: str, /, *, json: Json = False) -> int:
+    """Say what training data stands at a path: its kind, its first samples, and what is wrong with it.
+
+    sensorium data show ~/imagenet/train
+    sensorium data show captions.jsonl
+    sensorium data show "shards/{000..123}.tar"
+    sensorium data show emoji
+
+    A hundred samples, spread over the whole, are decoded. Exit code 1 when one
+    of them cannot be.
+
+    Parameters
+    ----------
+    place
+        A folder, a file, a pattern in quotes, or the name of a set.
+    """
+    from sensorium.app.datasets import show_source
+
+    return DONE if show_source(place, as_json=json) else FAILED
 
 
 class Misuse(SensoriumError):

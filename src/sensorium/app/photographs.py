@@ -9,7 +9,7 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-from sensorium.checkpoints.packages import PackageError, Wheel, locate
+from sensorium.data.packages import PackageError, Wheel, locate
 
 INSTALLED = {
     "skimage/data": (

@@ -10,6 +10,7 @@ def convert_model(source: str, into: Path, naming: str) -> None:
     """Write a model under another naming; raises CheckpointError where its family has none of that name."""
     from sensorium.checkpoints.formats import official
     from sensorium.checkpoints.load import check_written, load_model, save_model
+    from sensorium.checkpoints.rename import listing
 
     with waiting(f"reading {source}"):
         loaded = load_model(source)
@@ -18,8 +19,10 @@ def convert_model(source: str, into: Path, naming: str) -> None:
         file = save_model(loaded.model, into, naming=chosen, steps=loaded.preprocess)
         unsaid = check_written(loaded.model, file)
     stderr().print(f"{source} is {loaded.found}", highlight=False)
-    if unsaid:
-        stderr().print(f"[mark]{chosen} files do not say[/] {'; '.join(unsaid)}: load it with the right config")
+    if unsaid.choices:
+        stderr().print(f"[mark]{chosen} files do not say[/] {'; '.join(unsaid.choices)}: load it with the right config")
+    if unsaid.tensors:
+        stderr().print(f"[mark]{chosen} files have no place for[/] {listing(unsaid.tensors)}: left out")
     stdout().print(f"{short(file)}: {chosen} names, read again and equal bit by bit")
 
 
@@ -53,11 +56,12 @@ def verify_model(source: str, *, as_json: bool) -> bool:
         console.print(f"  {name:<12} {f'{value:,}' if isinstance(value, int) else value}", markup=False)
     console.print()
     for check in checks:
-        verdict = (
-            "[quiet]left out[/]" if check.difference is None else "[good]ok[/]" if check.passed else "[red]WRONG[/]"
+        style, verdict = (
+            ("quiet", "left out") if check.difference is None else ("good", "ok") if check.passed else ("red", "WRONG")
         )
         amount = "" if check.difference is None else f"{check.difference:.2g}"
-        console.print(f"  {verdict:<18} {check.name}  {amount}", f"[quiet]{check.note}[/]" if check.note else "")
+        note = f"[quiet]{check.note}[/]" if check.note else ""
+        console.print(f"  [{style}]{verdict:<8}[/] {check.name}  {amount}", note)
     return passed
 
 

@@ -341,7 +341,7 @@ FORMATS = (
         rows=openai_rows,
         read=open_clip_config,
         file="open_clip_config.json",
-        needs_file=True,
+        fits=lambda file: file is not None,
         describe=open_clip_json,
         preprocess=open_clip_picture,
     ),

@@ -5,7 +5,7 @@ from typing import Any
 
 from torch import Tensor
 
-from sensorium.checkpoints.dinov2 import picture
+from sensorium.checkpoints.dinov2 import picture, timm_picture
 from sensorium.checkpoints.format import Family, Format, picture_features
 from sensorium.checkpoints.rename import CheckpointError, Row, depth, linear, under
 from sensorium.models.convnext import PRESETS, ConvNeXt, ConvNeXtConfig
@@ -48,7 +48,26 @@ def transformers_rows(c: ConvNeXtConfig) -> list[Row]:
     ]
 
 
-def _from_shapes(state: Mapping[str, Tensor], stem: str, layer: str, *, eps: float = 1e-6) -> ConvNeXtConfig:
+def timm_rows(c: ConvNeXtConfig) -> list[Row]:
+    """timm's ConvNeXt, `convnext_*.dinov3_lvd1689m`: the stem apart from the other steps, the norm in the head."""
+    block = [
+        *linear("conv_dw", "conv"),
+        *linear("norm", "norm"),
+        *linear("mlp.fc1", "up"),
+        *linear("mlp.fc2", "down"),
+        Row("gamma", "gain"),
+    ]
+    return [
+        *linear("stem.*", "shrink.0.*"),
+        *linear("stages.*.downsample.*", "shrink.*.*"),
+        *under("stages.*.blocks.*.", "stages.*.*.", block),
+        *linear("head.norm", "norm"),
+    ]
+
+
+def _from_shapes(
+    state: Mapping[str, Tensor], stem: str, layer: str, *, eps: float = 1e-6, layer_scale: float = 1e-6
+) -> ConvNeXtConfig:
     """`stem` and `layer` are how a naming calls the first convolution, and begins the blocks of a stage."""
     stages = range(depth(state, "stages."))
     gain = "stages.{}." + layer + "0.gamma"
@@ -56,6 +75,7 @@ def _from_shapes(state: Mapping[str, Tensor], stem: str, layer: str, *, eps: flo
         depths=tuple(depth(state, f"stages.{stage}.{layer}") for stage in stages),
         widths=tuple(len(state[gain.format(stage)]) for stage in stages),
         channels=state[stem].shape[1],
+        layer_scale=layer_scale,
         eps=eps,
     )
 
@@ -73,6 +93,31 @@ def transformers_config(state: Mapping[str, Tensor], file: Mapping[str, Any] | N
     return _from_shapes(
         state, "stages.0.downsample_layers.0.weight", "layers.", eps=float(c.get("layer_norm_eps", 1e-6))
     )
+
+
+def timm_config(state: Mapping[str, Tensor], file: Mapping[str, Any] | None) -> ConvNeXtConfig:
+    """Every size stands in the shapes; what does not, in timm's model_args, where it is not the usual one."""
+    arguments: Mapping[str, Any] = (file or {}).get("model_args") or {}
+    eps, scale = (float(arguments.get(key) or 1e-6) for key in ("norm_eps", "ls_init_value"))
+    return _from_shapes(state, "stem.0.weight", "blocks.", eps=eps, layer_scale=scale)
+
+
+def timm_json(c: ConvNeXtConfig) -> dict[str, Any]:
+    """The config.json with which timm rebuilds the model."""
+    names = {(sizes.depths, sizes.widths): name.removeprefix("dinov3-") for name, sizes in PRESETS.items()}
+    return {
+        "architecture": names.get((c.depths, c.widths), "convnext-tiny").replace("-", "_"),
+        "num_classes": 0,
+        "num_features": c.widths[-1],
+        "global_pool": "avg",
+        "model_args": {
+            "depths": list(c.depths),
+            "dims": list(c.widths),
+            "in_chans": c.channels,
+            "norm_eps": c.eps,
+            "ls_init_value": c.layer_scale,
+        },
+    }
 
 
 def transformers_json(c: ConvNeXtConfig) -> dict[str, Any]:
@@ -98,6 +143,16 @@ FORMATS = (
         read=official_config,
         tied=official_ties,
         preprocess=picture,
+    ),
+    Format(
+        family="convnext",
+        naming="timm",
+        marks=(("stem.0.weight", "stages.0.blocks.0.conv_dw.weight", "head.norm.weight"),),
+        rows=timm_rows,
+        read=timm_config,
+        file="config.json",
+        describe=timm_json,
+        preprocess=timm_picture(224),
     ),
     Format(
         family="convnext",

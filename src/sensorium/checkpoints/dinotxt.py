@@ -12,10 +12,10 @@ from sensorium.checkpoints.dinov2 import picture
 from sensorium.checkpoints.files import Checkpoint
 from sensorium.checkpoints.format import Family, Format, Trunk, picture_axes, text_axes
 from sensorium.checkpoints.rename import DROP_AXIS, SPLIT, CheckpointError, Row, depth, linear, under
-from sensorium.models.dinotxt import PRESETS, DINOtxt, DINOtxtConfig, TextTower
+from sensorium.models.dinotxt import PRESETS, TEXT, DINOtxt, DINOtxtConfig
 
 QKV = tuple(f"attention.{part}.weight" for part in ("query", "key", "value"))
-TRUNK, HEAD, TEXT = "visual_model.backbone.", "visual_model.head.", "text_model.backbone."
+TRUNK, HEAD, WORDS = "visual_model.backbone.", "visual_model.head.", "text_model.backbone."
 
 
 def official_rows(c: DINOtxtConfig) -> list[Row]:
@@ -41,13 +41,13 @@ def official_rows(c: DINOtxtConfig) -> list[Row]:
         Row("positional_embedding", "positions"),
         Row("token_embedding.weight", "words.weight"),
         *under("blocks.*.", "blocks.*.", text_block),
-        *linear("ln_final", "norm"),
+        *linear("ln_final", "norm_out"),
     ]
     return [
         *under(TRUNK, "vision.trunk.", dinov3.official_rows(c.trunk)),
         *under(f"{HEAD}blocks.*.", "vision.blocks.*.", picture_block),
         *linear(f"{HEAD}ln_final", "vision.norm"),
-        *under(TEXT, "text.", text),
+        *under(WORDS, "text.", text),
         Row("text_model.head.linear_projection.weight", "text.project.weight"),
         Row("logit_scale", "log_scale", DROP_AXIS),
     ]
@@ -61,18 +61,19 @@ def official_config(state: Mapping[str, Tensor], file: Mapping[str, Any] | None)
             "this dino.txt has no trunk: its authors publish the two apart; "
             "join them with sensorium.checkpoints.dinotxt.with_trunk"
         )
-    words, width = state[f"{TEXT}token_embedding.weight"].shape
+    words, width = state[f"{WORDS}token_embedding.weight"].shape
     return DINOtxtConfig(
         trunk=dinov3.official_config(trunk, None),
         blocks=depth(state, f"{HEAD}blocks."),
         hidden=len(state[f"{HEAD}blocks.0.mlp.w1.bias"]),
-        text=TextTower(
-            context=len(state[f"{TEXT}positional_embedding"]),
+        text=replace(
+            TEXT,
+            context=len(state[f"{WORDS}positional_embedding"]),
             words=words,
             width=width,
-            depth=depth(state, f"{TEXT}blocks."),
+            depth=depth(state, f"{WORDS}blocks."),
             heads=max(1, width // 64),
-            hidden=len(state[f"{TEXT}blocks.0.feed_forward.fc1.bias"]),
+            mlp=len(state[f"{WORDS}blocks.0.feed_forward.fc1.bias"]),
         ),
     )
 

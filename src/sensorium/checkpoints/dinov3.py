@@ -6,14 +6,17 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from sensorium.checkpoints.dinov2 import picture
+from sensorium.checkpoints.dinov2 import picture, timm_picture
 from sensorium.checkpoints.format import Family, Format, picture_features
-from sensorium.checkpoints.rename import DROP_AXIS, SPLIT, Change, CheckpointError, Row, depth, linear, under
+from sensorium.checkpoints.rename import DROP_AXIS, SPLIT, Change, CheckpointError, Row, State, depth, linear, under
+from sensorium.checkpoints.vit import mlp_ratio
 from sensorium.models.dinov3 import PRESETS, DINOv3, DINOv3Config
 from sensorium.nn.rotary import geometric_periods
 
 QKV = ("query", "key", "value")
 PARTS = ("weight", "bias")
+# How timm's Eva, a class of many models, is told to be DINOv3; its architectures say so, their files may not.
+TIMM_ROTATION = {"rope_type": "dinov3", "rope_rotate_half": True, "rope_grid_offset": 0, "rope_grid_indexing": "ij"}
 HEADS = {4096: 32}  # 7B has heads of 128; all others of 64
 
 
@@ -92,6 +95,35 @@ def transformers_rows(c: DINOv3Config) -> list[Row]:
     ]
 
 
+def timm_rows(c: DINOv3Config) -> list[Row]:
+    """timm's Eva, `vit_*_patch16_dinov3`, and `vit_*_patch16_dinov3_qkvb` with biases of queries and values."""
+    gated = [*linear("mlp.fc1_g", "mlp.gate"), *linear("mlp.fc1_x", "mlp.up")]
+    block = [
+        *linear("norm1", "norm1"),
+        *linear("norm2", "norm2"),
+        Row("attn.qkv.weight", tuple(f"attention.{part}.weight" for part in QKV), SPLIT),
+        Row("attn.q_bias", "attention.query.bias"),
+        Row("attn.v_bias", "attention.value.bias"),
+        *linear("attn.proj", "attention.out"),
+        *(gated if c.gated else linear("mlp.fc1", "mlp.up")),
+        *linear("mlp.fc2", "mlp.down"),
+        Row("gamma_1", "scale1.gain"),
+        Row("gamma_2", "scale2.gain"),
+    ]
+    return [
+        Row("cls_token", "cls", DROP_AXIS),
+        Row("reg_token", "registers", DROP_AXIS),
+        *linear("patch_embed.proj", "patches.project"),
+        *under("blocks.*.", "blocks.*.", block),
+        *linear("norm", "norm"),
+    ]
+
+
+def timm_implied(c: DINOv3Config) -> State:
+    """What timm computes or leaves away: all that transformers does, and the mask token."""
+    return transformers_implied(c) | {"mask": torch.zeros(1, c.width)}
+
+
 def transformers_implied(c: DINOv3Config) -> dict[str, Tensor]:
     """What transformers computes (periods) or leaves away (masked biases, the norm of local crops)."""
     implied = {"periods": geometric_periods(c.width // c.heads, c.base)}
@@ -155,6 +187,66 @@ def transformers_config(state: Mapping[str, Tensor], file: Mapping[str, Any] | N
     )
 
 
+def timm_config(state: Mapping[str, Tensor], file: Mapping[str, Any] | None) -> DINOv3Config:
+    """Sizes from the shapes; heads and the base of the periods from timm's model_args, else as published."""
+    width, channels, patch, _ = state["patch_embed.proj.weight"].shape
+    arguments: Mapping[str, Any] = (file or {}).get("model_args") or {}
+    for key, value in TIMM_ROTATION.items():
+        if arguments.get(key, value) != value:
+            raise CheckpointError(f"config.json: {key}={arguments[key]!r} is no DINOv3, which has {value!r}")
+    return DINOv3Config(
+        patch=patch,
+        width=width,
+        depth=depth(state, "blocks."),
+        heads=int(arguments.get("num_heads") or HEADS.get(width, max(1, width // 64))),
+        hidden=state["blocks.0.mlp.fc2.weight"].shape[1],
+        gated="blocks.0.mlp.fc1_g.weight" in state,
+        channels=channels,
+        registers=state["reg_token"].shape[1],
+        bias="blocks.0.attn.q_bias" in state,
+        key_bias="none",
+        layer_scale=float(arguments.get("init_values") or 1e-5),
+        base=float(arguments.get("rope_temperature") or 100.0),
+    )
+
+
+def timm_json(c: DINOv3Config) -> dict[str, Any]:
+    """The config.json with which timm rebuilds the model; raises where it has no such trunk."""
+    usual = c.norm == "layer" and not c.untied and c.normalise == "separate" and c.key_bias != "plain"
+    if not (usual and c.out_bias and c.mlp_bias and c.registers):
+        raise CheckpointError(
+            "timm has no DINOv3 with RMSNorm, untied norms, another grid, biased keys, fewer biases or no registers; "
+            "save as official"
+        )
+    names = {
+        (384, False): "small",
+        (384, True): "small_plus",
+        (1024, False): "large",
+        (1280, True): "huge_plus",
+        (4096, True): "base" if c.bias else "7b",
+    }
+    return {
+        "architecture": f"vit_{names.get((c.width, c.gated), 'base')}_patch16_dinov3{'_qkvb' if c.bias else ''}",
+        "num_classes": 0,
+        "num_features": c.width,
+        "global_pool": "token",
+        "model_args": {
+            "global_pool": "token",
+            "patch_size": c.patch,
+            "in_chans": c.channels,
+            "embed_dim": c.width,
+            "depth": c.depth,
+            "num_heads": c.heads,
+            "mlp_ratio": mlp_ratio(c.hidden, c.width),
+            "swiglu_mlp": c.gated,
+            "swiglu_align_to": int(c.gated),  # 1: gate and up apart, and no wider than they are
+            "init_values": c.layer_scale,
+            "num_reg_tokens": c.registers,
+            "rope_temperature": c.base,
+        },
+    }
+
+
 def transformers_json(c: DINOv3Config) -> dict[str, Any]:
     """The config.json with which transformers rebuilds the model; raises where it has no such trunk."""
     if c.norm != "layer" or c.untied or c.normalise != "separate":
@@ -202,6 +294,17 @@ FORMATS = (
     ),
     Format(
         family="dinov3",
+        naming="timm",
+        marks=(("cls_token", "reg_token", "blocks.0.gamma_1", "blocks.0.attn.qkv.weight", "norm.weight"),),
+        rows=timm_rows,
+        read=timm_config,
+        file="config.json",
+        describe=timm_json,
+        implied=timm_implied,
+        preprocess=timm_picture(256),
+    ),
+    Format(
+        family="dinov3",
         naming="transformers",
         marks=(("embeddings.patch_embeddings.weight", "layer.0.attention.q_proj.weight", "layer.0.norm1.weight"),),
         rows=transformers_rows,
@@ -222,5 +325,6 @@ FAMILIES = (
         presets=PRESETS,
         formats=FORMATS,
         trunks=lambda model: picture_features(model, patch=model.config.patch, side=6 * model.config.patch),
+        by_naming=("bias", "key_bias", "layer_scale", "local_norm"),
     ),
 )

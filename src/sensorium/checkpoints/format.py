@@ -43,18 +43,29 @@ def no_constants(config: Any) -> State:
     return {}
 
 
+def as_it_is(state: State, config: Any) -> State:
+    """The naming holds our tensors apart, as they are."""
+    return state
+
+
+def any_file(file: Mapping[str, Any] | None) -> bool:
+    """The names alone decide, whatever stands in the file beside them."""
+    return True
+
+
 @dataclass(frozen=True, kw_only=True)
 class Format:
     """One naming of one family.
 
-    `marks` are alternatives: a checkpoint is of this naming if it holds all names of one of them. `read` makes the
-    sizes from the tensors and the file beside them. `file` is that file's name where the naming has one, and
-    `describe` writes it; `needs_file` is for a naming that only the file tells from another, `official` for that of the
-    authors' own files. `tied` maps names of theirs that are copies to the names they copy. `implied` are tensors of
-    ours that the naming leaves out because they follow from the sizes, or have no effect; `constants` are tensors of
-    theirs that follow from the sizes: required to be so, and written when saving. `belongs` says which names a config
-    asks for, where a model can be built in part: the others are knowingly left unread. `preprocess` is how the line
-    of checkpoints prepares a picture.
+    `marks` are alternatives: a checkpoint is of this naming if it holds all names of one of them and none of `without`.
+    `read` makes the sizes from the tensors and the file beside them. `file` is that file's name where the naming has
+    one, and `describe` writes it; `fits` is asked where names are not enough: whether that file (None where there is
+    none) may be beside this naming. `official` is for that of the authors' own files. `tied` maps names of theirs that
+    are copies to the names they copy. `implied` are tensors of ours that the naming leaves out because they follow from
+    the sizes, or have no effect; `constants` are tensors of theirs that follow from the sizes: required to be so, and
+    written when saving. `folds` gives the same model in the tensors that the naming has, where it holds the sum of two
+    of ours. `belongs` says which names a config asks for, where a model can be built in part: the others are knowingly
+    left unread. `preprocess` is how the line of checkpoints prepares a picture.
     """
 
     family: str
@@ -63,7 +74,8 @@ class Format:
     rows: Callable[[Any], list[Row]]
     read: Callable[[Mapping[str, Tensor], Mapping[str, Any] | None], Config]
     file: str | None = None
-    needs_file: bool = False
+    without: tuple[str, ...] = ()
+    fits: Callable[[Mapping[str, Any] | None], bool] = any_file
     official: bool = False
     describe: Callable[[Any], dict[str, Any]] | None = None
     tied: Callable[[Any], dict[str, str]] = no_ties
@@ -71,6 +83,7 @@ class Format:
     preprocess: Callable[[Checkpoint, Any], Preprocess | None] = no_picture
     belongs: Callable[[Any, str], bool] = the_whole
     constants: Callable[[Any], State] = no_constants
+    folds: Callable[[State, Any], State] = as_it_is
 
 
 @dataclass(frozen=True)
@@ -121,7 +134,8 @@ def text_axes(context: int) -> dict[int, Axis]:
 class Family:
     """One model class. `system` is the paper, as `sensorium models` groups them; `formats` are tried in order.
 
-    `reads` says in words what the model takes ("words and pictures"). `trunks` lists what of it runs alone.
+    `reads` says in words what the model takes ("words and pictures"). `trunks` lists what of it runs alone. Files of
+    one published model may differ in the choices of `by_naming`: one naming stores what another leaves out.
     """
 
     name: str
@@ -132,6 +146,7 @@ class Family:
     presets: Mapping[str, Config]
     formats: tuple[Format, ...]
     trunks: Callable[[Any], list[Trunk]]
+    by_naming: tuple[str, ...] = ()
 
 
 def picture_features(model: nn.Module, *, patch: int, side: int) -> list[Trunk]:

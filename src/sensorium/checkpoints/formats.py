@@ -1,6 +1,7 @@
 """Every naming of every family, and how to tell from the names alone which one a checkpoint has."""
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any, cast
 
 import torch
@@ -57,9 +58,8 @@ def recognise(checkpoint: Checkpoint) -> Format:
     """The naming of a checkpoint, from its names; raises CheckpointError listing what it begins with."""
     names = checkpoint.tensors.keys()
     for known in FORMATS:
-        if known.needs_file and known.file not in checkpoint.beside:
-            continue
-        if any(names >= set(marks) for marks in known.marks):
+        marked = any(names >= set(marks) for marks in known.marks) and names.isdisjoint(known.without)
+        if marked and known.fits(checkpoint.beside.get(known.file or "")):
             return known
     raise CheckpointError(
         f"{checkpoint.path}: these names are of no family that is built here ({', '.join(FAMILIES)}); "
@@ -96,8 +96,12 @@ def config_of(model: nn.Module) -> Config:
 
 def like_preset(model: nn.Module) -> str | None:
     """The published model whose sizes these are, if there is one."""
-    config = config_of(model)
-    return next((name for name, preset in family_of(model).presets.items() if preset == config), None)
+    config, family = cast(Any, config_of(model)), family_of(model)
+    for ignored in ((), family.by_naming):
+        for name, preset in family.presets.items():
+            if replace(config, **{choice: getattr(preset, choice) for choice in ignored}) == preset:
+                return name
+    return None
 
 
 def fill(model: nn.Module, tensors: State, known: Format) -> None:
@@ -190,6 +194,7 @@ def export(model: nn.Module, known: Format) -> State:
         state = model.state_dict()
     except RuntimeError as error:
         raise CheckpointError(str(error)) from None
+    state = known.folds(state, config)
     ours = {key: tensor for key, tensor in state.items() if tensor.numel() and key not in implied}
     theirs = to_theirs(ours, known.rows(config))
     copies = {copy: theirs[source] for copy, source in known.tied(config).items()}

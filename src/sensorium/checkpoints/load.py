@@ -25,7 +25,7 @@ from sensorium.checkpoints.formats import (
     format_named,
 )
 from sensorium.checkpoints.hub import fetch, is_hub_id
-from sensorium.checkpoints.rename import CheckpointError
+from sensorium.checkpoints.rename import CheckpointError, listing
 from sensorium.checkpoints.sources import SOURCES, Source
 from sensorium.data import preprocess
 from sensorium.data.preprocess import Preprocess
@@ -132,6 +132,8 @@ def save_model(model: nn.Module, folder: str | Path, *, naming: str, steps: Prep
         }
     elif steps and known.naming == "transformers":
         files["preprocessor_config.json"] = preprocess.to_transformers(steps)
+    elif known.naming == "timm" and known.file:  # without a pretrained_cfg, timm takes the whole file for one
+        files[known.file]["pretrained_cfg"] = preprocess.to_timm(steps) if steps else {}
     tensors = export(model, known)
     folder.mkdir(parents=True, exist_ok=True)
     if known.naming == "google":
@@ -146,23 +148,34 @@ def save_model(model: nn.Module, folder: str | Path, *, naming: str, steps: Prep
     return weights
 
 
-def check_written(model: nn.Module, file: Path) -> list[str]:
-    """Read a file that `save_model` wrote; raises CheckpointError unless it holds the model bit by bit.
+@dataclass(frozen=True)
+class Unsaid:
+    """What a file does not hold of the model that was written to it.
 
-    Returns what the naming has no words for and would be read otherwise: "activation is gelu, read as gelu_tanh".
+    `choices` would be read otherwise ("activation is gelu, read as gelu_tanh"). The naming has no place for `tensors`
+    (our names), which do nothing in it, or are computed anew.
     """
+
+    choices: list[str]
+    tensors: list[str]
+
+
+def check_written(model: nn.Module, file: Path) -> Unsaid:
+    """Read a file that `save_model` wrote; raises CheckpointError unless it holds the model bit by bit."""
     checkpoint, config = read_checkpoint(file), config_of(model)
     read, known = build(checkpoint, config)
-    wanted = model.state_dict()
+    state, implied = model.state_dict(), known.implied(config)
+    wanted = known.folds(state, config) | implied
     differ = [name for name, tensor in read.state_dict().items() if not torch.equal(tensor, wanted[name])]
     if differ:
-        raise CheckpointError(f"{file} was written, but reads back differently: {', '.join(differ[:8])}")
+        raise CheckpointError(f"{file} was written, but reads back differently: {listing(differ)}")
     plain = asdict(configure(checkpoint, known))  # type: ignore[arg-type]
-    return [
+    choices = [
         f"{name} is {value}, read as {plain[name]}"
         for name, value in asdict(config).items()  # type: ignore[arg-type]
         if value != plain.get(name)
     ]
+    return Unsaid(choices, [name for name, tensor in implied.items() if not torch.equal(tensor, state[name])])
 
 
 def _write_npz(tensors: Mapping[str, Tensor], path: Path) -> None:

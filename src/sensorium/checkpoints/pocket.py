@@ -13,8 +13,8 @@ from torch import Tensor, nn
 
 from sensorium.checkpoints import bert
 from sensorium.checkpoints.files import read_checkpoint, write_safetensors
-from sensorium.checkpoints.packages import Wheel, locate
 from sensorium.checkpoints.rename import Row, check, linear, to_ours, under
+from sensorium.data.packages import Wheel, locate
 from sensorium.data.preprocess import Preprocess, Triple
 from sensorium.data.tokenizer import WordPiece
 from sensorium.models.bert import PRESETS as BERT
@@ -89,7 +89,7 @@ M = TypeVar("M", bound=nn.Module)
 GREY: Triple = (127 / 255, 127 / 255, 127 / 255)
 SPREAD: Triple = (128 / 255, 128 / 255, 128 / 255)
 # The whole picture, squeezed to a square: what stands at the edge must be findable too. A centre crop loses it, and
-# finds fewer of the stamps (R@1 0.328 against 0.343; docs/pocket.md).
+# finds no more (docs/pocket.md).
 PREPROCESS = Preprocess(size=260, resize="squash", interpolation="bicubic", mean=GREY, std=SPREAD, rgb="before")
 
 
@@ -127,7 +127,8 @@ def load_binding(path: Path = BINDING) -> Binding:
         extra=len(state["captions"]),
         rank=state["basis"].shape[1],
         hidden=len(state["reader.0.weight"]),
-        embed=len(state["image.weight"]),
+        short=len(state["image.classes.weight"]),
+        short_extra=len(state["image.extra.weight"]),
     )
     binding = Binding(config)
     binding.load_state_dict(state)

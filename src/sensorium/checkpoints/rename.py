@@ -86,7 +86,8 @@ def _fill(name: str, parts: Iterable[str]) -> str:
     return name
 
 
-def _listing(names: Sequence[str]) -> str:
+def listing(names: Sequence[str]) -> str:
+    """The first of many names, and how many more there are."""
     return ", ".join(names[:8]) + (f" and {len(names) - 8} more" if len(names) > 8 else "")
 
 
@@ -113,7 +114,7 @@ def to_ours(theirs: Mapping[str, Tensor], rows: Sequence[Row]) -> State:
         for name, piece in zip(row.targets, pieces, strict=True):
             ours[_fill(name, parts)] = piece
     if unknown:
-        raise CheckpointError(f"unknown names in the checkpoint: {_listing(unknown)}")
+        raise CheckpointError(f"unknown names in the checkpoint: {listing(unknown)}")
     return ours
 
 
@@ -130,7 +131,7 @@ def to_theirs(ours: Mapping[str, Tensor], rows: Sequence[Row]) -> State:
                 written.update(names)
                 break
     if left := [key for key in ours if key not in written]:
-        raise CheckpointError(f"this naming has no place for: {_listing(left)}")
+        raise CheckpointError(f"this naming has no place for: {listing(left)}")
     return theirs
 
 
@@ -145,9 +146,9 @@ def check(theirs: Mapping[str, Tensor], ours: State, wanted: Mapping[str, Tensor
         whole = row.change.theirs([torch.empty(wanted[_fill(target, parts)].shape) for target in row.targets])
         shapes[name] = f"{name} is {list(theirs[name].shape)}, should be {list(whole.shape)}"
     words = [
-        f"missing: {_listing(their_names(missing, rows))}" if missing else "",
-        f"not part of this model: {_listing(their_names(extra, rows))}" if extra else "",
-        f"of another shape: {_listing(list(shapes.values()))}" if shapes else "",
+        f"missing: {listing(their_names(missing, rows))}" if missing else "",
+        f"not part of this model: {listing(their_names(extra, rows))}" if extra else "",
+        f"of another shape: {listing(list(shapes.values()))}" if shapes else "",
     ]
     if any(words):
         raise CheckpointError("the checkpoint does not fit the model; " + "; ".join(word for word in words if word))

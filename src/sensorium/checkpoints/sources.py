@@ -47,11 +47,12 @@ def _dinov3(name: str, pool: str = "lvd1689m") -> Source:
 
 
 def _visualbert(task: str, trained_on: str) -> Source:
-    # The model cards state Apache-2.0; the authors' own repository, with the same files, is MIT.
+    # visualbert-vcr's card states Apache-2.0, the other eight were not seen; the authors' own repository is MIT.
     return Source(hub=f"uclanlp/visualbert-{task}", licence="Apache-2.0", trained_on=trained_on)
 
 
 def _layout(hub: str, trained_on: str) -> Source:
+    # The authors' word for the weights of LayoutLMv2 and LayoutXLM: microsoft/unilm, layoutlmv2/README.md, issue 456.
     return Source(hub=f"microsoft/{hub}", licence="CC-BY-NC-SA-4.0", trained_on=trained_on)
 
 

@@ -1,9 +1,8 @@
 """ViT as Google's JAX code, timm and transformers save it."""
 
 from collections.abc import Mapping
-from dataclasses import replace
 from math import isqrt
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -22,7 +21,7 @@ from sensorium.checkpoints.rename import (
     under,
 )
 from sensorium.data import preprocess
-from sensorium.data.preprocess import Preprocess, Triple
+from sensorium.data.preprocess import Preprocess
 from sensorium.models.vit import PRESETS, SIZES, ViT, ViTConfig
 from sensorium.nn.positions import GOOGLE, TIMM, TRANSFORMERS
 
@@ -220,25 +219,32 @@ def transformers_json(c: ViTConfig) -> dict[str, Any]:
     }
 
 
+def mlp_ratio(hidden: int, width: int) -> float:
+    """The ratio from which timm makes the width inside an MLP again, rounding down."""
+    ratio = hidden / width
+    return ratio if int(width * ratio) == hidden else (hidden + 0.5) / width
+
+
 def timm_json(c: ViTConfig) -> dict[str, Any]:
-    """The config.json with which timm rebuilds the model."""
-    size = next((name for name, s in SIZES.items() if s.width == c.width), None)
-    names = {"ti": "tiny", "s": "small", "b": "base", "l": "large", "h": "huge"}
+    """The config.json with which timm rebuilds the model; its arguments overrule the architecture's own."""
+    size = {192: "tiny", 384: "small", 768: "base", 1024: "large", 1280: "huge"}.get(c.width, "base")
+    pool = "token" if c.pool == "cls" else "avg"
     return {
-        "architecture": f"vit_{names[size]}_patch{c.patch}_{c.image}" if size else "vit_base_patch16_224",
+        "architecture": f"vit_{size}_patch{14 if size == 'huge' else 16}_224",  # of other patches and sides some exist
         "num_classes": c.classes,
         "num_features": c.width,
-        "global_pool": "token" if c.pool == "cls" else "avg",
+        "global_pool": pool,
         "model_args": {
+            "global_pool": pool,
             "img_size": c.image,
             "patch_size": c.patch,
             "embed_dim": c.width,
             "depth": c.depth,
             "num_heads": c.heads,
-            "mlp_ratio": c.mlp / c.width,
+            "mlp_ratio": mlp_ratio(c.mlp, c.width),
             "class_token": c.pool == "cls",
             "reg_tokens": c.registers,
-            "no_embed_class": not c.class_position,
+            "no_embed_class": c.pool == "mean" or not c.class_position,
             "init_values": c.layer_scale,
         },
     }
@@ -252,12 +258,8 @@ def plain_picture(checkpoint: Checkpoint, c: ViTConfig) -> Preprocess:
 
 def timm_picture(checkpoint: Checkpoint, c: ViTConfig) -> Preprocess:
     """The pretrained_cfg of timm's config.json, or what its line was trained with."""
-    file = checkpoint.beside.get("config.json", {})
-    timm: Mapping[str, Any] = {**file, **(file.get("pretrained_cfg") or {})}
-    crop = float(timm.get("crop_pct") or (0.9 if c.image == 224 else 1.0))
-    mean, std = (cast(Triple, tuple(timm.get(key) or preprocess.HALF)) for key in ("mean", "std"))
-    steps = preprocess.timm(c.image, crop, mean=mean, std=std)
-    return replace(steps, interpolation=timm.get("interpolation") or steps.interpolation)
+    file, crop = checkpoint.beside.get("config.json", {}), 0.9 if c.image == 224 else 1.0
+    return preprocess.from_timm(file, c.image, crop, mean=preprocess.HALF, std=preprocess.HALF)
 
 
 FORMATS = (

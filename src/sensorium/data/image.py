@@ -79,6 +79,28 @@ def read_image(source: Source, *, at_least: int | None = None, background: Colou
             raise Unreadable(name, _reason(error, data)) from error
 
 
+def read_pixels(source: Source, *, at_least: int | None = None) -> np.ndarray[Any, Any]:
+    """The same picture as an array of its own, (height, width, 3); a quarter sooner for an upright JPEG.
+
+    Raises Unreadable.
+    """
+    if isinstance(source, np.ndarray | Image.Image):
+        return np.array(read_image(source))
+    name, data = "bytes" if isinstance(source, bytes) else os.fsdecode(source), b""
+    with _quiet():
+        try:
+            data = source if isinstance(source, bytes) else _read_file(name)
+            if _format(data[:64]) == "JPEG" and _jpeg_orientation(data) == 1:
+                decoded = _decode_jpeg(data, name, at_least)
+                if decoded is not None:
+                    return decoded[0]
+            return np.array(_decode(data, name, at_least, WHITE))
+        except Unreadable:
+            raise
+        except Exception as error:  # as above
+            raise Unreadable(name, _reason(error, data)) from error
+
+
 def from_array(array: np.ndarray[Any, Any]) -> Image.Image:
     """A picture from uint8 or bool values, or floats in [0, 1]; (height, width) or (height, width, 1 to 4 channels).
 
@@ -192,7 +214,8 @@ def _decode(data: bytes, name: str, at_least: int | None, background: Colour | N
     if kind == "JPEG":
         decoded = _decode_jpeg(data, name, at_least)
         if decoded is not None:
-            return _upright_rgb(decoded[0], _jpeg_orientation(data), background, name, size=decoded[1])
+            image = Image.fromarray(decoded[0])
+            return _upright_rgb(image, _jpeg_orientation(data), background, name, size=decoded[1])
     image = _open_heif(data, name) if kind == "HEIF" else Image.open(io.BytesIO(data), formats=(kind,))
     _check_pixels(name, image.width, image.height)
     image.load()
@@ -205,7 +228,7 @@ def _check_pixels(name: str, width: int, height: int) -> None:
         raise Unreadable(name, f"too many pixels: {width} x {height}, the limit is {PIXEL_LIMIT // 1_000_000} million")
 
 
-def _decode_jpeg(data: bytes, name: str, at_least: int | None) -> tuple[Image.Image, tuple[int, int]] | None:
+def _decode_jpeg(data: bytes, name: str, at_least: int | None) -> tuple[np.ndarray[Any, Any], tuple[int, int]] | None:
     """Gray and colour JPEGs by simplejpeg, to the same pixels as Pillow, with their full (width, height).
 
     None for what is left to Pillow.
@@ -226,7 +249,7 @@ def _decode_jpeg(data: bytes, name: str, at_least: int | None) -> tuple[Image.Im
         pixels = simplejpeg.decode_jpeg(data, "RGB", min_height=keep, min_width=keep, min_factor=2 if at_least else 1)
     except ValueError:  # cut off, or only odd: Pillow knows the difference
         return None
-    return Image.fromarray(pixels), (width, height)
+    return pixels, (width, height)
 
 
 def _open_heif(data: bytes, name: str) -> Image.Image:

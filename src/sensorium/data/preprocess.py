@@ -7,7 +7,7 @@ sooner where the CPU has AVX2 (1024x768 to 224 on one thread: 1.1 ms against 11 
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -296,6 +296,40 @@ def to_open_clip(steps: Preprocess) -> dict[str, Any]:
         "std": list(steps.std),
         "interpolation": steps.interpolation,
         "resize_mode": "shortest" if steps.resize == "short" else "squash",
+    }
+
+
+def from_timm(config: Mapping[str, Any], size: int, crop: float, *, mean: Triple, std: Triple) -> Preprocess:
+    """Read timm's `config.json` for pictures of `size`; the other arguments hold where it is silent.
+
+    Raises SensoriumError on a crop that Preprocess cannot do.
+    """
+    given: Mapping[str, Any] = {**config, **(config.get("pretrained_cfg") or {})}
+    where = "config.json: pretrained_cfg"
+    resize = {"center": "short", "squash": "squash"}.get(given.get("crop_mode") or "center")
+    if resize is None:
+        raise SensoriumError(f"{where}: crop_mode={given['crop_mode']!r}: center and squash are known")
+    steps = timm(
+        size,
+        float(given.get("crop_pct") or crop),
+        mean=_triple(where, "mean", given.get("mean") or mean),
+        std=_triple(where, "std", given.get("std") or std),
+    )
+    interpolation = _named(where, given.get("interpolation") or steps.interpolation)
+    return replace(steps, resize="squash" if resize == "squash" else "short", interpolation=interpolation)
+
+
+def to_timm(steps: Preprocess) -> dict[str, Any]:
+    """What timm's `pretrained_cfg` says of pictures. It always makes them RGB first."""
+    to = steps.resize_to or steps.size
+    crop = steps.size / to
+    return {
+        "input_size": [3, steps.size, steps.size],
+        "interpolation": steps.interpolation,
+        "crop_pct": crop if math.floor(steps.size / crop) == to else steps.size / (to + 0.5),  # timm rounds down
+        "crop_mode": "center" if steps.resize == "short" else "squash",
+        "mean": list(steps.mean),
+        "std": list(steps.std),
     }
 
 

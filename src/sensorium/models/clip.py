@@ -47,7 +47,10 @@ class ResNetTower:
 
 @dataclass(frozen=True, kw_only=True)
 class TextTower:
-    """The text transformer. `end` is the id that ends a text; None takes the largest id of each row."""
+    """The text transformer. `end` is the id that ends a text; None takes the largest id of each row.
+
+    `bias` is that of queries, keys and values, which dino.txt's tower does without.
+    """
 
     context: int = 77
     words: int = 49408
@@ -58,6 +61,7 @@ class TextTower:
     activation: Literal["quick_gelu", "gelu"] = "quick_gelu"
     eps: float = 1e-5
     end: int | None = None
+    bias: bool = True
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,11 +111,12 @@ def _random(*shape: int, std: float) -> nn.Parameter:
     return parameter
 
 
-def _transformer(c: ViTTower | TextTower) -> Transformer:
-    return Transformer(
-        PreNorm(Attention(c.width, c.heads), MLP(c.width, c.mlp, ACTIVATIONS[c.activation]), c.width, eps=c.eps)
-        for _ in range(c.depth)
-    )
+def _transformer(c: ViTTower | TextTower, *, bias: bool = True) -> Transformer:
+    def block() -> PreNorm:
+        attention = Attention(c.width, c.heads, bias=bias, out_bias=True)
+        return PreNorm(attention, MLP(c.width, c.mlp, ACTIVATIONS[c.activation]), c.width, eps=c.eps)
+
+    return Transformer(block() for _ in range(c.depth))
 
 
 class VisionTransformer(nn.Module):
@@ -199,7 +204,7 @@ class TextTransformer(nn.Module):
         self.end = c.end
         self.words = nn.Embedding(c.words, c.width)
         self.positions = _random(c.context, c.width, std=0.01)
-        self.blocks = _transformer(c)
+        self.blocks = _transformer(c, bias=c.bias)
         self.norm_out = nn.LayerNorm(c.width, c.eps)
         self.project = nn.Linear(c.width, embed, bias=False)
 

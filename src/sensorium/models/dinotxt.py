@@ -12,37 +12,26 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from sensorium.models.clip import TextTower, TextTransformer
 from sensorium.models.dinov3 import PRESETS as TRUNKS
 from sensorium.models.dinov3 import DINOv3, DINOv3Config
-from sensorium.nn.attention import Attention, Tokens, causal
+from sensorium.nn.attention import Attention
 from sensorium.nn.features import Features, apart
-from sensorium.nn.ragged import at_the_end
-from sensorium.nn.transformer import MLP, PreNorm, SwiGLU, Transformer
+from sensorium.nn.transformer import PreNorm, SwiGLU, Transformer
 
-
-@dataclass(frozen=True, kw_only=True)
-class TextTower:
-    """Sizes of the text transformer; a text ends at the largest id of its row, as in CLIP."""
-
-    context: int = 77
-    words: int = 49408
-    width: int = 1280
-    depth: int = 24
-    heads: int = 20
-    hidden: int = 5120
-    eps: float = 1e-5
+TEXT = TextTower(width=1280, depth=24, heads=20, mlp=5120, activation="gelu", bias=False)
 
 
 @dataclass(frozen=True, kw_only=True)
 class DINOtxtConfig:
-    """The trunk, `blocks` more on top of it whose SwiGLU is `hidden` wide, and the text tower."""
+    """The trunk, `blocks` more on top of it whose SwiGLU is `hidden` wide, and CLIP's text tower."""
 
     trunk: DINOv3Config = TRUNKS["dinov3-vit-l-16"]
     blocks: int = 2
     hidden: int = 2752
     layer_scale: float = 1e-5
     eps: float = 1e-5
-    text: TextTower = TextTower()
+    text: TextTower = TEXT
 
     @property
     def embed(self) -> int:
@@ -88,37 +77,6 @@ class Vision(nn.Module):
         return self.represent(image)
 
 
-class Text(nn.Module):
-    """A GPT whose state at the end of the text stands for the text."""
-
-    def __init__(self, c: TextTower, embed: int) -> None:
-        super().__init__()
-        self.words = nn.Embedding(c.words, c.width)
-        self.positions = nn.Parameter(torch.empty(c.context, c.width))
-        nn.init.normal_(self.positions, std=0.01)
-        self.blocks = Transformer(
-            PreNorm(Attention(c.width, c.heads, bias=False, out_bias=True), MLP(c.width, c.hidden), c.width, eps=c.eps)
-            for _ in range(c.depth)
-        )
-        self.norm = nn.LayerNorm(c.width, c.eps)
-        self.project = nn.Linear(c.width, embed, bias=False)
-
-    def embed(self, ids: Int[Tensor, "b n"]) -> Tokens:
-        """Words with their positions; raises ValueError where the text is longer than the context."""
-        n = ids.shape[1]
-        if n > len(self.positions):
-            raise ValueError(f"text of {n} tokens: this tower reads {len(self.positions)}; truncate when tokenising")
-        return self.words(ids) + self.positions[:n]
-
-    def tokens(self, ids: Int[Tensor, "b n"]) -> Tokens:
-        """Every token after the final norm."""
-        return self.norm(self.blocks(self.embed(ids), mask=causal(ids.shape[1], ids.device)))
-
-    def forward(self, ids: Int[Tensor, "b n"]) -> Float[Tensor, "b embed"]:
-        """Texts into the common space, not normalised."""
-        return self.project(self.norm(at_the_end(self.blocks, self.embed(ids), ids.argmax(-1))))
-
-
 class DINOtxt(nn.Module):
     """Two towers, one space; the loss is CLIP's (`sensorium.objectives.contrastive`)."""
 
@@ -126,7 +84,7 @@ class DINOtxt(nn.Module):
         super().__init__()
         self.config = config
         self.vision = Vision(config)
-        self.text = Text(config.text, config.embed)
+        self.text = TextTransformer(config.text, config.embed)
         self.log_scale = nn.Parameter(torch.tensor(log(1 / 0.07)))
 
     def forward(

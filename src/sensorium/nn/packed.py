@@ -78,18 +78,29 @@ def pack(model: nn.Module, *, dtype: torch.dtype | None = None, anyway: bool = F
     They multiply in `dtype`, or in their own precision. The layers keep no weight in torch's layout: pack what only
     runs, after it is loaded. It can still be saved, unless it was rounded.
     """
-    found = [child for child in model.modules() if _packable(child) or _patches(child)]
-    if not found or not (anyway or pays(dtype or found[0].weight.dtype)):
+    # No layer may be held here: each is freed when it is replaced, so that a model is never in memory twice.
+    holders = [module for module in model.modules() if any(map(_precision, module.children()))]
+    if not holders or not (anyway or pays(dtype or next(filter(None, map(_precision, holders[0].children()))))):
         return model
-    for module in list(model.modules()):
+    for module in holders:
         if isinstance(module, MLP) and _packable(module.up):
             _fuse(module, dtype)
-        for name, child in module.named_children():
-            if _packable(child):
-                setattr(module, name, PackedLinear(child, dtype=dtype))
-            elif _patches(child):
-                setattr(module, name, PackedPatches(child, dtype=dtype))
+        for name in [name for name, _ in module.named_children()]:
+            _replace(module, name, dtype)
     return model
+
+
+def _precision(layer: nn.Module) -> torch.dtype | None:
+    """That of a layer which can be packed, of any other None."""
+    return layer.weight.dtype if _packable(layer) or _patches(layer) else None
+
+
+def _replace(module: nn.Module, name: str, dtype: torch.dtype | None) -> None:
+    child = module.get_submodule(name)
+    if _packable(child):
+        setattr(module, name, PackedLinear(child, dtype=dtype))
+    elif _patches(child):
+        setattr(module, name, PackedPatches(child, dtype=dtype))
 
 
 def _packable(module: nn.Module) -> TypeGuard[nn.Linear]:

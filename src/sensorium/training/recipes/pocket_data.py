@@ -12,9 +12,12 @@ from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
 
-from sensorium.checkpoints.packages import Wheel, locate
-from sensorium.checkpoints.parcels import Parcel, unpacked
+from sensorium.data.emoji import FLUENT_3D as EMOJI
+from sensorium.data.emoji import NAMES as EMOJI_NAMES
 from sensorium.data.errors import SensoriumError
+from sensorium.data.packages import Wheel, locate
+from sensorium.data.parcels import Parcel, unpacked
+from sensorium.data.sets import CLIP_ART
 
 SYNSETS = Wheel(
     package="timm",
@@ -39,22 +42,6 @@ WORDNET = Parcel(
     licence="WordNet (MIT-like)",
     megabytes=6,
 )
-EMOJI_NAMES = Parcel(
-    registry="npm",
-    package="emojibase-data",
-    version="17.0.0",
-    sha256="d01d0e2ca4e22cb402679532155342c71e2e871f25c32223c013b8b166ebdf5a",
-    licence="MIT",
-    megabytes=7,
-)
-EMOJI = Parcel(
-    registry="npm",
-    package="@lobehub/fluent-emoji-3d",
-    version="1.1.0",
-    sha256="c1bb7eee7de090205a232518a9ab4adb3df458bfbe8a1f78232991194c8b2e58",
-    licence="MIT",
-    megabytes=16,
-)
 WORD_CARDS = Parcel(
     registry="debian",
     package="pysiogame",
@@ -62,14 +49,6 @@ WORD_CARDS = Parcel(
     sha256="6b22766dfd8ef3a046c2665fe2598ac8a1ecee3d331bda38accf53de65bc59bf",
     licence="GPL-3+",
     megabytes=16,
-)
-CLIP_ART = Parcel(
-    registry="debian",
-    package="openclipart-png",
-    version="1:0.18+dfsg-19",
-    sha256="f07f1545a2970c2cf3fa339bc2405da1a95cf2b1827bfa05bf73eb1c20291c02",
-    licence="public domain",
-    megabytes=131,
 )
 THINGS = ("animals-nature", "food-drink", "travel-places", "activities", "objects")  # emoji that show a thing
 PEOPLE = ("person", "person-role", "person-activity", "person-sport", "family")

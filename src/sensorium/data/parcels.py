@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from sensorium.checkpoints.packages import PackageError, cache_folder, sha256_of
+from sensorium.data.packages import PackageError, cache_folder, sha256_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,13 +41,18 @@ TOOLS = {
 }
 
 
+def place(parcel: Parcel) -> Path:
+    """Where the unpacked package lies, or will."""
+    name = f"{parcel.package}-{parcel.version}".replace("/", "-").replace(":", "-").lstrip("@")
+    return cache_folder() / "parcels" / name
+
+
 def unpacked(parcel: Parcel) -> Path:
     """The folder of the unpacked package, fetched once.
 
     Raises PackageError when the registry's client is missing, fails, or brings something else than was published.
     """
-    name = f"{parcel.package}-{parcel.version}".replace("/", "-").replace(":", "-").lstrip("@")
-    goal = cache_folder() / "parcels" / name
+    goal = place(parcel)
     if goal.is_dir():
         return goal
     goal.parent.mkdir(parents=True, exist_ok=True)
