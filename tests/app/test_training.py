@@ -101,7 +101,7 @@ def test_show_says_what_can_be_set_and_runs_have_names(tmp_path: Path, capsys: p
 
 def test_sigterm_as_a_cluster_sends_it(tmp_path: Path):
     """In a process as people start it: saved, 143, nothing on standard output, no trace."""
-    words = ["-m", "sensorium", "train", LINE, "--run", str(tmp_path / "run"), "--set", "steps=100000"]
+    words = ["-m", "sensorium", "train", LINE, "--into", str(tmp_path / "run"), "--set", "steps=100000"]
     env = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "error"}
     with subprocess.Popen(
         [sys.executable, *words], stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=env

@@ -423,7 +423,7 @@ def train(
     *,
     data: Annotated[tuple[str, ...], Several] = (),
     set: Annotated[tuple[str, ...], Parameter(negative="", show_default=False, consume_multiple=True)] = (),
-    run: Path | None = None,
+    run: Annotated[Path | None, Parameter(name=["--run", "--into"])] = None,
     resume: Path | None = None,
     show: Annotated[bool, Switch] = False,
     json: Json = False,
@@ -433,7 +433,7 @@ def train(
     sensorium train clip --data pairs.jsonl --set batch=1024 epochs=3 --run runs/a
     sensorium train --resume runs/a
     sensorium train clip --show             what it costs, scores, and can be set to
-    torchrun --nproc-per-node 8 -m sensorium train clip --data pairs.jsonl
+    torchrun --nproc-per-node 8 -m sensorium train clip --data pairs.jsonl --into runs/b
 
     The run's folder holds its settings, every step's metrics, and checkpoints.
     Ctrl-C finishes the step and saves. It may be resumed on another number of
@@ -448,7 +448,8 @@ def train(
     set
         key=value, one or more: settings of the recipe or of the engine (precision, accumulate, workers ...).
     run
-        The folder of the run. [default: runs/RECIPE-1, or the next that is free]
+        The folder of the run; torchrun mistakes --run for an option of its own, so say --into there. [default:
+        runs/RECIPE-1, or the next that is free]
     resume
         The folder of a run to go on with.
     show
