@@ -361,7 +361,7 @@ def collate(samples: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
 
 
 def _died(error: BaseException) -> bool:
-    """Whether an error says that a worker is gone: in words, or by a connection that broke as it handed over."""
+    """Whether an error says that a worker is gone: in words, or by a connection that broke off."""
     if str(error).startswith("Caught"):  # raised in a worker that lives
         return False
     return isinstance(error, ConnectionError | EOFError) or (
