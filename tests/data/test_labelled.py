@@ -77,6 +77,9 @@ def test_the_same_numbers_for_the_same_names(tmp_path: Path) -> None:
     assert test.under(train.classes).labels == [(0,), (2,)]
     with pytest.raises(SensoriumError, match=r"a: b not among the 2 classes learned from \(a, c\)"):
         train.under(test.classes)
+    with pytest.raises(SensoriumError, match="a, c not among the 2 classes"):
+        test.under(("b", "d"))
+    assert test.under(("c", "a")).labels == [(1,), (0,)]
 
 
 def test_names(tmp_path: Path) -> None:
