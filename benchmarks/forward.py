@@ -1,11 +1,12 @@
 """One forward pass of each system beside transformers: python benchmarks/forward.py [--only vit clip] [--batch 1 8 32]
 
-With --memory, the peak memory of each implementation, in a process of its own.
+With --memory, the peak memory of each implementation.
 
-Random weights, the same sizes, inference mode, one process. Each row runs its implementations in turn, round after
-round, and gives medians, so that a change in the machine's speed meets all of them. The peer is transformers with its
-eager attention and, where it has one, with scaled_dot_product_attention; the ratio is against the better of the two.
-ViLBERT has no peer there: its own layers run with attention spelled out and all padding computed.
+Random weights, the same sizes, inference mode, each implementation in a process of its own, set up as its user has it.
+Each row runs them in turn, round after round, and gives medians, so that a change in the machine's speed meets all.
+The peer is transformers with its eager attention and, where it has one, with scaled_dot_product_attention; the ratio
+is against the better of the two. ViLBERT has no peer there: its own layers run with attention spelled out and all
+padding computed.
 
 Texts have the lengths that captions have (10 to 20 tokens); CLIP's peer gets them padded to 77, as CLIP's own
 tokeniser does, and in a second row padded to the longest of the batch. Regions: 36 of them, questions of 8 to 20 words
@@ -26,6 +27,7 @@ import torch
 import transformers
 from torch import Tensor
 
+from sensorium.nn.allocator import keep_freed_memory
 from sensorium.nn.looking import eager, using
 from sensorium.nn.packed import pack
 
@@ -278,21 +280,59 @@ def _cast(given: dict[str, Any], precision: str) -> dict[str, Any]:
 
 
 @torch.inference_mode()
-def measure(subject: Subject, batch: int, precision: str, rounds: int, seconds: float) -> dict[str, float]:
-    """Median milliseconds of every implementation."""
-    torch.manual_seed(0)
-    given = _cast(subject.inputs(batch), precision)
-    found = {name: implementation(subject, name, precision) for name in NAMES}
-    runs = [(name, call) for name, call in found.items() if call is not None]
-    times: dict[str, list[float]] = {name: [] for name, _ in runs}
-    for _, call in runs:
-        call(given)
-    begun = time.perf_counter()
-    while len(times["sensorium"]) < rounds and time.perf_counter() - begun < seconds:
-        for name, call in runs:
+def serve(name: str) -> None:
+    """One implementation's process: a line of standard input builds a row's model, an empty one runs it and tells the
+    seconds. Ours has its memory set as `sensorium.load` does; the peer's is as its user finds it."""
+    if name == "sensorium":
+        keep_freed_memory()
+    built, call, given = None, None, dict[str, Any]()
+    for line in sys.stdin:
+        if asked := line.split("\t")[:-1]:
+            row, batch, precision, threads = asked
+            torch.set_num_threads(int(threads))
+            torch.manual_seed(0)
+            subject = SUBJECTS[row]()
+            if built != (row, precision):
+                call, built = None, (row, precision)  # the model before is freed first
+                call = implementation(subject, name, precision)
+            given = _cast(subject.inputs(int(batch)), precision)
+            print("absent" if call is None else "ready", flush=True)
+        elif call is not None:
             start = time.perf_counter()
             call(given)
-            times[name].append(time.perf_counter() - start)
+            print(time.perf_counter() - start, flush=True)
+
+
+class Child:
+    """A process that runs one implementation when it is told to."""
+
+    def __init__(self, name: str) -> None:
+        command = [sys.executable, __file__, "--serve", name]
+        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+    def __call__(self, *asked: object) -> str:
+        """What it answers to a line."""
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        self.process.stdin.write("".join(f"{each}\t" for each in asked) + "\n")
+        self.process.stdin.flush()
+        if not (answer := self.process.stdout.readline()):
+            raise SystemExit("an implementation's process died")
+        return answer.strip()
+
+
+def measure(
+    children: dict[str, Child], row: str, batch: int, how: Any, rounds: int, seconds: float
+) -> dict[str, float]:
+    """Median milliseconds of every implementation that the row has; they run in turn."""
+    runs = {name: child for name, child in children.items() if child(row, batch, *how) == "ready"}
+    times: dict[str, list[float]] = {name: [] for name in runs}
+    for child in runs.values():
+        child()
+    begun = time.perf_counter()
+    while len(times["sensorium"]) < rounds and time.perf_counter() - begun < seconds:
+        for name, child in runs.items():
+            times[name].append(float(child()))
     return {name: 1e3 * statistics.median(some) for name, some in times.items()}
 
 
@@ -333,6 +373,9 @@ def main() -> None:
         row, name, batch, precision = sys.argv[2:]
         print(peak(row, name, int(batch), precision))
         return
+    if sys.argv[1:2] == ["--serve"]:
+        serve(sys.argv[2])
+        return
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", nargs="+", default=list(SUBJECTS), help="rows that begin with one of these")
     parser.add_argument("--batch", nargs="+", type=int, default=[1, 8, 32])
@@ -354,8 +397,8 @@ def main() -> None:
                 cells = [f"{found[name]:.0f}" if name in found else "" for name in NAMES]
                 print(f"| {row} | {' | '.join(cells)} | {found['sensorium'] / best:.2f} |", flush=True)
         return
+    children = {name: Child(name) for name in NAMES}
     for threads in dict.fromkeys(asked.threads):
-        torch.set_num_threads(threads)
         for precision in asked.precision:
             print(f"\n{threads} thread{'s' * (threads > 1)}, {precision}; milliseconds, medians\n")
             print("| | batch | sensorium | eager | sdpa | ratio | goal |")
@@ -363,7 +406,7 @@ def main() -> None:
             for row in rows:
                 subject = SUBJECTS[row]()
                 for batch in asked.batch:
-                    found = measure(subject, batch, precision, asked.rounds, asked.seconds)
+                    found = measure(children, row, batch, (precision, threads), asked.rounds, asked.seconds)
                     best = min(time for name, time in found.items() if name != "sensorium")
                     goal = subject.goals[precision == "bf16"]
                     cells = [f"{found[name]:.1f}" if name in found else "" for name in NAMES]

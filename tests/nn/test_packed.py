@@ -123,12 +123,14 @@ def test_patches_are_one_product_and_saved_as_the_convolution(model: nn.Module) 
 
 
 @torch.inference_mode()
-def test_quick_gelu_goes_into_a_rounded_product_and_stays_out_of_an_exact_one(model: nn.Module) -> None:
-    mlp, x = MLP(300, 400, QuickGELU), torch.randn(2, 5, 300)
+@pytest.mark.parametrize("bias", [True, False])
+def test_quick_gelu_goes_into_the_product_and_the_weights_stay(model: nn.Module, bias: bool) -> None:
+    mlp, x = MLP(300, 400, QuickGELU, bias=bias), torch.randn(2, 5, 300)
     plain, before = mlp(x), {name: tensor.clone() for name, tensor in mlp.state_dict().items()}
-    exact = pack(copy.deepcopy(mlp), anyway=True)
-    assert type(exact.activation) is QuickGELU
-    assert all(torch.equal(tensor, before[name]) for name, tensor in exact.state_dict().items())
-    rounded = pack(mlp, dtype=torch.bfloat16, anyway=True)
-    assert type(rounded.activation) is nn.Identity
+    rounded = pack(copy.deepcopy(mlp), dtype=torch.bfloat16, anyway=True)
     assert (rounded(x) - plain).abs().max() < 0.02 * plain.abs().max()
+    pack(mlp, anyway=True)
+    assert type(mlp.activation) is nn.Identity
+    torch.testing.assert_close(mlp(x), plain, atol=1e-5, rtol=1e-5)
+    assert mlp.state_dict().keys() == before.keys()
+    assert all(torch.equal(tensor, before[name]) for name, tensor in mlp.state_dict().items())

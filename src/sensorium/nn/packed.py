@@ -18,17 +18,20 @@ from torch import Tensor, nn
 
 from sensorium.nn.transformer import MLP, QuickGELU
 
-Then = Literal["none", "gelu", "swish"]
+Then = Literal["none", "gelu", "quick_gelu"]
 WORTH = 1.05  # pack where the measured product is at least this much faster
 FEATURES = 256  # smaller layers are not worth a second layout
 PRECISIONS = (torch.float32, torch.bfloat16)
 
 
 class PackedLinear(nn.Module):
-    """An `nn.Linear` for inference whose weight lies in oneDNN's own layout, with the exact GELU or swish after it.
+    """An `nn.Linear` for inference whose weight lies in oneDNN's own layout, with a GELU after it on request.
 
-    It multiplies in the precision it was packed in, whatever comes in.
+    It multiplies in the precision it was packed in, whatever comes in. QuickGELU is x·σ(αx) = swish(αx) / α, and oneDNN
+    has swish: what comes in, and the bias, are multiplied by α, which leaves the weights as they are.
     """
+
+    inner: Tensor | None
 
     def __init__(self, linear: nn.Linear, *, dtype: torch.dtype | None = None, then: Then = "none") -> None:
         super().__init__()
@@ -40,9 +43,15 @@ class PackedLinear(nn.Module):
         bias = cast(Tensor | None, linear.bias)
         self.bias = None if bias is None else nn.Parameter(bias.detach().to(self.dtype), False)
         self.packed = _pack(linear.weight.detach().to(self.dtype))
+        if then == "quick_gelu":
+            inner = None if bias is None else (QuickGELU.alpha * bias.detach()).to(self.dtype)
+            self.register_buffer("inner", inner, persistent=False)
 
     def forward(self, x: Float[Tensor, "*b inputs"]) -> Float[Tensor, "*b outputs"]:
         """The same product as the linear layer's."""
+        if self.then == "quick_gelu":
+            x = (QuickGELU.alpha * x).to(self.dtype)
+            return _product(x, self.packed, self.inner, "swish").mul_(1 / QuickGELU.alpha)
         return _product(x.to(self.dtype), self.packed, self.bias, self.then)
 
     def _save_to_state_dict(self, destination: dict[str, Any], prefix: str, keep_vars: bool) -> None:
@@ -83,8 +92,9 @@ def pack(model: nn.Module, *, dtype: torch.dtype | None = None, anyway: bool = F
     if not holders or not (anyway or pays(dtype or next(filter(None, map(_precision, holders[0].children()))))):
         return model
     for module in holders:
-        if isinstance(module, MLP) and _packable(module.up):
-            _fuse(module, dtype)
+        if isinstance(module, MLP) and _packable(module.up) and (then := _activation(module.activation)) != "none":
+            setattr(module, "up", PackedLinear(module.up, dtype=dtype, then=then))  # noqa: B010  (declared as linear)
+            module.activation = nn.Identity()
         for name in [name for name, _ in module.named_children()]:
             _replace(module, name, dtype)
     return model
@@ -117,29 +127,11 @@ def _patches(module: nn.Module) -> TypeGuard[nn.Conv2d]:
     )
 
 
-def _fuse(mlp: MLP, dtype: torch.dtype | None) -> None:
-    """Put the activation into the product before it, where oneDNN has it.
-
-    QuickGELU is x·σ(αx) = swish(αx) / α: α goes into the weights before it, 1/α into those after. That moves their
-    last bit, so it is done only where they are rounded anyway.
-    """
-    if type(mlp.activation) is nn.GELU and mlp.activation.approximate == "none":
-        up, down, then = mlp.up, mlp.down, "gelu"
-    elif type(mlp.activation) is QuickGELU and dtype not in (None, mlp.up.weight.dtype):
-        up, down, then = _scaled(mlp.up, QuickGELU.alpha, bias=True), _scaled(mlp.down, 1 / QuickGELU.alpha), "swish"
-    else:
-        return
-    setattr(mlp, "up", PackedLinear(up, dtype=dtype, then=then))  # noqa: B010  (declared as linear)
-    mlp.down, mlp.activation = down, nn.Identity()
-
-
-def _scaled(linear: nn.Linear, gain: float, *, bias: bool = False) -> nn.Linear:
-    """A copy with the weight, and on request the bias, times `gain`."""
-    scaled = nn.Linear(linear.in_features, linear.out_features, device="meta")
-    scaled.weight = nn.Parameter(gain * linear.weight.detach(), False)
-    own = cast(Tensor | None, linear.bias)
-    scaled.bias = None if own is None else nn.Parameter((gain if bias else 1) * own.detach(), False)  # pyright: ignore
-    return scaled
+def _activation(module: nn.Module) -> Then:
+    """The activation that can be part of the product before it."""
+    if type(module) is nn.GELU and module.approximate == "none":
+        return "gelu"
+    return "quick_gelu" if type(module) is QuickGELU else "none"
 
 
 @cache
@@ -162,7 +154,7 @@ def _pack(weight: Tensor) -> Tensor:
     return torch.ops.mkldnn._reorder_linear_weight(weight)
 
 
-def _product(x: Tensor, packed: Tensor, bias: Tensor | None, then: Then = "none") -> Tensor:
+def _product(x: Tensor, packed: Tensor, bias: Tensor | None, then: str = "none") -> Tensor:
     return torch.ops.mkldnn._linear_pointwise(x, packed, bias, then, [], "none" if then == "gelu" else "")
 
 
