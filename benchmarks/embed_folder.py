@@ -3,19 +3,20 @@
     python benchmarks/embed_folder.py                      # 1,000 JPEGs of 1024x768, three rounds
     python benchmarks/embed_folder.py --images 100 --rounds 1
 
-Both run CLIP ViT-B/32 with the same random weights on all cores. The peer is transformers: a DataLoader with two
-workers, Pillow and CLIPImageProcessor's arithmetic, batches of 32, the model in fp32 and, where the CPU multiplies it,
-in bf16; it keeps its vectors in one .npy file. Sensorium runs `Index.update`, which also records every file in SQLite.
-Rounds alternate, so that a change in the machine's speed meets both. The share of the GEMM peak counts the model's
-multiplications only, against the best of several large fp32 products in the same run.
+Both run CLIP ViT-B/32 with the same random weights on all cores, each in a process of its own. The peer is
+transformers: a DataLoader with two workers, Pillow and CLIPImageProcessor's arithmetic, batches of 32, the model in
+fp32 and, where the CPU multiplies it, in bf16; it keeps its vectors in one .npy file. Sensorium runs `Index.update`,
+which also records every file in SQLite. Rounds alternate, so that a change in the machine's speed meets both. The share
+of the GEMM peak counts the model's multiplications only, against the best of several large fp32 products of torch's.
 """
 
 import argparse
 import statistics
+import sys
 import tempfile
 import time
-from collections.abc import Callable
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
@@ -28,6 +29,9 @@ from sensorium.data.preprocess import clip
 from sensorium.search.index import Index
 from sensorium.tasks.embedding import choose
 from sensorium.tasks.loading import load
+
+sys.path.insert(0, str(Path(__file__).parent))
+from child import Child
 
 GFLOP_PER_IMAGE = 2 * (12 * (50 * 12 * 768**2 + 2 * 50 * 50 * 768) + 49 * 3072 * 768) / 1e9
 BATCH = 32
@@ -84,8 +88,32 @@ def gemm_peak() -> float:
     return 2 * 3072**3 / min(seconds) / 1e9
 
 
+def serve(side: str, root: Path) -> None:
+    """One side's process: for every precision asked for, the seconds from the folder to stored vectors."""
+    files, rounds = sorted((root / "photos").iterdir()), 0
+    for line in sys.stdin:
+        precision: Literal["fp32", "bf16"] = "bf16" if line.split() == ["bf16"] else "fp32"
+        if side == "transformers":
+            dtype = torch.bfloat16 if precision == "bf16" else torch.float32
+            model = CLIPModel.from_pretrained(root / "clip", dtype=dtype).eval()
+            begin = time.perf_counter()
+            plain_loop(model, files, root / "peer.npy", dtype)
+        else:
+            embedder = load(root / "clip", device="cpu", precision=precision)
+            rounds += 1
+            begin = time.perf_counter()
+            index = Index.open(root / f"index-{rounds}", embedder)
+            report = index.update([root / "photos"])
+            index.close()
+            assert report.added == len(files)
+        print(time.perf_counter() - begin, flush=True)
+
+
 def main() -> None:
     """Run the rounds and print medians and ratios."""
+    if sys.argv[1:2] == ["--serve"]:
+        serve(sys.argv[2], Path(sys.argv[3]))
+        return
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--images", type=int, default=1000)
     parser.add_argument("--rounds", type=int, default=3)
@@ -97,39 +125,16 @@ def main() -> None:
         (root / "photos").mkdir()
         files = make_jpegs(root / "photos", arguments.images)
         torch.manual_seed(0)
-        peer = CLIPModel(CLIPConfig()).eval()
-        peer.save_pretrained(root / "clip")
-        rounds = 0
-
-        def ours(precision: str) -> Callable[[], None]:
-            embedder = load(root / "clip", device="cpu", precision=precision)
-
-            def run() -> None:
-                nonlocal rounds
-                rounds += 1
-                index = Index.open(root / f"index-{rounds}", embedder)
-                report = index.update([root / "photos"])
-                index.close()
-                assert report.added == len(files)
-
-            return run
-
-        runs: dict[str, Callable[[], None]] = {
-            "transformers fp32": lambda: plain_loop(peer, files, root / "peer.npy", torch.float32),
-            "sensorium fp32": ours("fp32"),
-        }
-        if bf16:
-            half = CLIPModel.from_pretrained(root / "clip", dtype=torch.bfloat16).eval()
-            runs["transformers bf16"] = lambda: plain_loop(half, files, root / "peer.npy", torch.bfloat16)
-            runs["sensorium bf16"] = ours("bf16")
+        CLIPModel(CLIPConfig()).eval().save_pretrained(root / "clip")
+        sides = {side: Child(__file__, side, str(root)) for side in ("transformers", "sensorium")}
+        precisions = ("fp32", "bf16") if bf16 else ("fp32",)
+        runs = {f"{side} {precision}": (child, precision) for precision in precisions for side, child in sides.items()}
 
         peak = gemm_peak()
         speed: dict[str, list[float]] = {name: [] for name in runs}
         for _ in range(arguments.rounds):
-            for name, run in runs.items():
-                begin = time.perf_counter()
-                run()
-                speed[name].append(len(files) / (time.perf_counter() - begin))
+            for name, (child, precision) in runs.items():
+                speed[name].append(len(files) / float(child(precision)))
                 print(f"  {name}: {speed[name][-1]:.1f} images/s", flush=True)
         peak = max(peak, gemm_peak())
 

@@ -21,6 +21,7 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -30,6 +31,9 @@ from torch import Tensor
 from sensorium.nn.allocator import keep_freed_memory
 from sensorium.nn.looking import eager, using
 from sensorium.nn.packed import pack
+
+sys.path.insert(0, str(Path(__file__).parent))
+from child import Child
 
 transformers.logging.set_verbosity_error()
 ATTENTION = ("eager", "sdpa")
@@ -303,24 +307,6 @@ def serve(name: str) -> None:
             print(time.perf_counter() - start, flush=True)
 
 
-class Child:
-    """A process that runs one implementation when it is told to."""
-
-    def __init__(self, name: str) -> None:
-        command = [sys.executable, __file__, "--serve", name]
-        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-
-    def __call__(self, *asked: object) -> str:
-        """What it answers to a line."""
-        assert self.process.stdin is not None
-        assert self.process.stdout is not None
-        self.process.stdin.write("".join(f"{each}\t" for each in asked) + "\n")
-        self.process.stdin.flush()
-        if not (answer := self.process.stdout.readline()):
-            raise SystemExit("an implementation's process died")
-        return answer.strip()
-
-
 def measure(
     children: dict[str, Child], row: str, batch: int, how: Any, rounds: int, seconds: float
 ) -> dict[str, float]:
@@ -397,7 +383,7 @@ def main() -> None:
                 cells = [f"{found[name]:.0f}" if name in found else "" for name in NAMES]
                 print(f"| {row} | {' | '.join(cells)} | {found['sensorium'] / best:.2f} |", flush=True)
         return
-    children = {name: Child(name) for name in NAMES}
+    children = {name: Child(__file__, name) for name in NAMES}
     for threads in dict.fromkeys(asked.threads):
         for precision in asked.precision:
             print(f"\n{threads} thread{'s' * (threads > 1)}, {precision}; milliseconds, medians\n")
