@@ -16,7 +16,7 @@ Record = Mapping[str, float]
 def trained(recipe: Recipe, settings: object, folder: Path, *, bf16: bool) -> list[Record]:
     """Train to the end, or go on with what an earlier call left, and leave the model in evaluation mode; returns every
     step's metrics. Raises SensoriumError where the folder holds a run with other settings."""
-    run, engine = RunFolder(folder), Engine(precision="bf16" if bf16 else "fp32", clip_norm=1.0, log_every=50)
+    run, engine = RunFolder(folder), Engine(precision="bf16" if bf16 else "fp32", log_every=50)
     config = {"recipe": folder.name, "settings": to_json(settings), "engine": to_json(engine)}
     if not run.config.exists():
         run.create(config)

@@ -48,7 +48,7 @@ def drawings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> emoji.Emoji:
 def run(recipe: Recipe, folder: Path) -> list[dict[str, float]]:
     place = RunFolder(folder)
     place.create({"recipe": "test", "settings": {}, "engine": {}})
-    train(recipe, Engine(clip_norm=1.0), place, World())
+    train(recipe, Engine(), place, World())
     return read_metrics(place)
 
 

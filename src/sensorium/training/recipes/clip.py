@@ -123,7 +123,7 @@ def clip(s: Settings, world: World) -> Recipe:
     crop = SquareCrop(steps.size, zoom=s.zoom)
     prepare = Prepare(tokenizer=tokenizer, context=context, crop=crop, tags=tags)
     total = max(1, int(s.epochs * len(source) / s.batch))
-    losses = {"contrastive": _contrastive, "sigmoid": _sigmoid, "words": _words}[s.objective](trained, steps, s, world)
+    losses = {"contrastive": contrast, "sigmoid": _sigmoid, "words": _words}[s.objective](trained, steps, s, world)
 
     def clamped(step: int) -> None:
         model.log_scale.clamp_(max=math.log(LARGEST_SCALE))
@@ -137,6 +137,7 @@ def clip(s: Settings, world: World) -> Recipe:
         steps=total,
         batch=s.batch,
         seed=s.seed,
+        clip_norm=1.0,  # not the paper's: small batches have wilder gradients
         after_step=clamped,
         evaluate=evaluate,
         evaluate_every=max(1, total // max(1, s.evaluations)),
@@ -268,7 +269,7 @@ def export(model: CLIP, tokenizer: ClipTokenizer, steps: Preprocess, folder: Pat
 Losses = Callable[[Batch, int], Mapping[str, Tensor]]
 
 
-def _contrastive(trained: Trained, steps: Preprocess, s: Settings, world: World) -> Losses:
+def contrast(trained: Trained, steps: Preprocess, s: Settings, world: World) -> Losses:
     """Section 2.3: the whole batch, over all processes, is each pair's contrast."""
     model = trained.clip
 

@@ -25,15 +25,14 @@ from sensorium.data.preprocess import Preprocess
 from sensorium.data.preprocess import vit as vit_steps
 from sensorium.data.sources import open_source
 from sensorium.data.stream import Sample, Source, Stream
-from sensorium.models.vit import PRESETS, ViT, ViTConfig
-from sensorium.nn.positions import GOOGLE, resize_positions
+from sensorium.models.vit import PRESETS, ViT, ViTConfig, fine_tuned
+from sensorium.nn.positions import GOOGLE
 from sensorium.training.dropout import dropout
 from sensorium.training.optimisers import adamw, sgd
 from sensorium.training.recipe import Batch, Recipe
 from sensorium.training.schedules import cosine
 from sensorium.training.world import World
 
-Scores = Callable[[Tensor], Tensor]
 Evaluate = Callable[[int], Mapping[str, float]]
 
 
@@ -134,6 +133,7 @@ def supervised(model: nn.Module, labels: Labels, steps: Preprocess, s: Settings,
         steps=total,
         batch=s.batch,
         seed=s.seed,
+        clip_norm=1.0,
         evaluate=None if labels.test is None else accuracy(model, labels, steps, world),
         evaluate_every=max(1, total // max(1, s.evaluations)),
         best="accuracy",
@@ -169,7 +169,7 @@ def build(s: Settings, classes: int) -> tuple[ViT, Preprocess]:
         loaded = load_model(s.start)
         if not isinstance(loaded.model, ViT) or loaded.preprocess is None:
             raise SensoriumError(f"start={s.start} is {loaded.found}, no ViT")
-        model = finer(loaded.model, s.image or loaded.model.config.image, classes)
+        model = fine_tuned(loaded.model, classes, image=s.image or None).train()
         return model, replace(loaded.preprocess, size=model.config.image, resize_to=None)
     if s.preset:
         if s.preset not in PRESETS:
@@ -189,22 +189,6 @@ def build(s: Settings, classes: int) -> tuple[ViT, Preprocess]:
     config = replace(config, activation="gelu_tanh", eps=1e-6, resampling=GOOGLE)
     config = replace(config, classes=classes, representation=config.width)
     return ViT(config), vit_steps(config.image)
-
-
-def finer(model: ViT, image: int, classes: int) -> ViT:
-    """A ViT at another resolution with a new head of zeros: the sequence is longer, positions are interpolated at
-    their places in the picture (section 3.2)."""
-    c = model.config
-    new = ViT(replace(c, image=image, classes=classes, representation=0))
-    state = {name: x for name, x in model.state_dict().items() if not name.startswith(("head.", "pooler."))}
-    old, side = c.image // c.patch, image // c.patch
-    placed = len(model.positions) - old * old
-    state["positions"] = resize_positions(
-        model.positions.detach(), (old, old), (side, side), c.resampling, prefix=placed
-    )
-    state |= {f"head.{name}": torch.zeros_like(x) for name, x in new.head.state_dict().items()}
-    new.load_state_dict(state)
-    return new.train()
 
 
 def accuracy(model: nn.Module, labels: Labels, steps: Preprocess, world: World) -> Evaluate:
