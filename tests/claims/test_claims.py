@@ -20,7 +20,7 @@ from tests import tiny_emoji
 def drawings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     small = tiny_emoji.make(tmp_path / "emoji")
     monkeypatch.setattr(emoji, "emoji", lambda size=64: small)
-    monkeypatch.setattr(clip, "QUICK", replace(clip.QUICK, contrast=10, words=10, supervised=5))
+    monkeypatch.setattr(clip, "QUICK", replace(clip.QUICK, clip=replace(clip.QUICK.clip, epochs=10), supervised=5))
 
 
 @pytest.mark.parametrize("name", ["clip", "vit"])

@@ -6,6 +6,7 @@ import sys
 import unicodedata
 from importlib import resources
 from itertools import pairwise
+from pathlib import Path
 
 import ftfy
 import pytest
@@ -251,3 +252,18 @@ def test_wordpiece_files_and_their_faults(vocabulary):
         WordPiece.from_file(vocabulary.parent / "bad.json")
     with pytest.raises(SensoriumError, match="max_tokens=1"):
         ours(["a"], max_tokens=1)
+
+
+def test_a_vocabulary_cut_short_reads_everything_and_is_read_back(tmp_path: Path) -> None:
+    small = ClipTokenizer.first(1000)
+    assert small.size == 1000
+    assert max(max(small.encode(text)) for text in ("a red heart", "straße 東京", "🙂")) < 998
+    assert small.decode(small.encode("a red heart")) == "a red heart "
+    small.save(tmp_path)
+    assert torch.equal(ClipTokenizer.from_file(tmp_path)(["a red heart"], 12), small(["a red heart"], 12))
+    assert ClipTokenizer.first(ClipTokenizer().size).encode("a photo of a cat") == ClipTokenizer().encode(
+        "a photo of a cat"
+    )
+    for words in (513, 50000):
+        with pytest.raises(SensoriumError, match="514 to 49408"):
+            ClipTokenizer.first(words)

@@ -10,42 +10,25 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
-from cyclopts import App, CycloptsError, Parameter
+from cyclopts import CycloptsError, Parameter
 
-from sensorium import __version__
+from sensorium.app import research as research  # its commands are among ours
+from sensorium.app.commands import (
+    DONE,
+    FAILED,
+    INTERRUPTED,
+    MISUSED,
+    NO_MATCH,
+    READER_GONE,
+    IndexFolder,
+    Json,
+    Misuse,
+    Several,
+    Switch,
+    app,
+)
 from sensorium.app.console import stderr, stdout, tolerate_any_text
 from sensorium.data.errors import SensoriumError, printable
-
-DONE, FAILED, MISUSED, NO_MATCH, INTERRUPTED, READER_GONE = 0, 1, 2, 3, 130, 141
-
-IndexFolder = Annotated[
-    Path | None,
-    Parameter(name="--index", help="Where the index lives. [default: $SENSORIUM_HOME/index, else your data folder]"),
-]
-Json = Annotated[
-    bool, Parameter(name="--json", negative="", show_default=False, help="Print one JSON value and nothing else.")
-]
-Several = Parameter(negative="", show_default=False)
-Switch = Parameter(negative="", show_default=False)
-
-app = App(
-    name="sensorium",
-    version=f"sensorium {__version__}",
-    help_format="plaintext",
-    suppress_keyboard_interrupt=False,  # main() has more to say of it
-    help="""Find any picture with words, with another picture, or with both.
-
-First index a folder, then ask:
-
-sensorium index ~/Pictures
-sensorium search "a cat on a sofa"
-sensorium serve --open
-
-Nothing leaves this machine. Every command's --help teaches it by example.
-""",
-    help_epilogue="""Exit codes: 0 done, 1 could not be done, 2 not understood, 3 no good match, 130 interrupted.
-The index lives in $SENSORIUM_HOME/index when SENSORIUM_HOME is set.""",
-)
 
 
 @app.command(sort_key=1)
@@ -292,65 +275,6 @@ def export(model: str, into: Path, /, *, to: Literal["onnx"] = "onnx") -> int:
     return DONE
 
 
-@app.command(sort_key=10)
-def look(
-    model: str,
-    /,
-    *files: Path,
-    what: Literal["filters", "positions", "distance", "rollout", "similarity"],
-    text: Annotated[tuple[str, ...], Several] = (),
-    size: int | None = None,
-    out: Path | None = None,
-    data: Path | None = None,
-) -> int:
-    """Draw what a model learned, and where in your pictures it looks.
-
-    sensorium look ./my-vit --what filters
-    sensorium look ./my-vit --what positions --out positions.png
-    sensorium look ./my-vit ~/Pictures --what distance --data distance.json
-    sensorium look clip-vit-b-32 cat.jpg --what rollout
-    sensorium look clip-vit-b-32 cat.jpg dog.jpg --what similarity \\
-      --text "a photo of a cat" --text "a photo of a dog"
-
-    filters      what the patch embedding responds to: its principal components
-    positions    how alike the position embeddings are, patch by patch
-    distance     how far each head looks, in pixels, averaged over the pictures
-    rollout      where in each picture the output comes from, through all layers
-    similarity   the cosine of every picture with every text
-
-    The first four need a model that cuts pictures into patches: ViT, CLIP with
-    a ViT, DINOv2, DINOv3 (which has no position embeddings), ImageBind.
-
-    Parameters
-    ----------
-    model
-        A preset, a hub id, a folder or a weight file.
-    files
-        Pictures, or folders of pictures; filters and positions need none.
-    what
-        What to look at.
-    text
-        For similarity: a text to compare the pictures with. May be repeated.
-    size
-        Show the pictures at this many pixels a side instead of the model's own.
-    out
-        The drawing: .png, .jpg, .svg or .pdf. [default: sensorium-WHAT.png, unless --data is given]
-    data
-        Also, or only, write the numbers: .json or .npz.
-    """
-    from sensorium.app.looking import look_into
-
-    of_model = what in ("filters", "positions")
-    if of_model and files:
-        raise Misuse(f"--what {what} looks at the model alone: leave the pictures out")
-    if not of_model and not files:
-        raise Misuse(f"which pictures? For example: sensorium look {model} ~/Pictures --what {what}")
-    if bool(text) != (what == "similarity"):
-        raise Misuse("--text and --what similarity belong together: --what similarity --text 'a photo of a cat'")
-    look_into(model, files, what=what, texts=text, size=size, out=out, data=data)
-    return DONE
-
-
 @app.command(sort_key=5)
 def serve(
     *,
@@ -415,244 +339,6 @@ def demo(
 
     run_demo(folder, into=into, serve=serve, port=port)
     return DONE
-
-
-@app.command(sort_key=10)
-def train(
-    recipe: str | None = None,
-    *,
-    data: Annotated[tuple[str, ...], Several] = (),
-    set: Annotated[tuple[str, ...], Parameter(negative="", show_default=False, consume_multiple=True)] = (),
-    run: Annotated[Path | None, Parameter(name=["--run", "--into"])] = None,
-    resume: Path | None = None,
-    show: Annotated[bool, Switch] = False,
-    json: Json = False,
-) -> int:
-    """Train a model by its recipe; after any interruption, go on as if there had been none.
-
-    sensorium train clip --data pairs.jsonl --set batch=1024 epochs=3 --run runs/a
-    sensorium train --resume runs/a
-    sensorium train clip --show             what it costs, scores, and can be set to
-    torchrun --nproc-per-node 8 -m sensorium train clip --data pairs.jsonl --into runs/b
-
-    The run's folder holds its settings, every step's metrics, and checkpoints.
-    Ctrl-C finishes the step and saves. It may be resumed on another number of
-    processes, and with another engine: --set workers=4.
-
-    Parameters
-    ----------
-    recipe
-        A recipe's name, or your own function as module:function.
-    data
-        What to train on, as the recipe's --show says. May be repeated.
-    set
-        key=value, one or more: settings of the recipe or of the engine (precision, accumulate, workers ...).
-    run
-        The folder of the run; torchrun mistakes --run for an option of its own, so say --into there. [default:
-        runs/RECIPE-1, or the next that is free]
-    resume
-        The folder of a run to go on with.
-    show
-        Train nothing; print what the recipe says of itself and all settings.
-    """
-    if resume is not None and (recipe is not None or data or run is not None):
-        raise Misuse("--resume goes on with a run as it is: only --set can stand beside it")
-    if resume is None and recipe is None:
-        from sensorium.training.recipes import RECIPES
-
-        known = f" There are: {', '.join(RECIPES)}." if RECIPES else ""
-        raise Misuse(f"which recipe?{known} For example: sensorium train clip --data pairs.jsonl")
-    from sensorium.app.training import resume_run, show_recipe, train_recipe
-
-    if resume is not None:
-        return resume_run(resume, changes=set, as_json=json)
-    if show:
-        show_recipe(recipe or "")
-        return DONE
-    return train_recipe(recipe or "", data=data, changes=set, folder=run, as_json=json)
-
-
-data = App(name="data", help="Sets of pictures to train and measure with, and what stands at a path.", sort_key=10)
-
-
-app.command(data)
-
-
-@data.command(name="list")
-def list_data(*, json: Json = False) -> int:
-    """List the sets that can be fetched: samples, size, licence, and which are here.
-
-    sensorium data list
-    sensorium data list --json
-    """
-    from sensorium.app.datasets import list_sets
-
-    list_sets(as_json=json)
-    return DONE
-
-
-@data.command(name="fetch")
-def fetch_data(name: str, /) -> int:
-    """Fetch a set into your cache. Its licence is shown first.
-
-    sensorium data fetch emoji
-    sensorium data fetch mnist
-
-    Every download is pinned and checked. What is here already is kept, so an
-    interrupted fetch goes on from there. The cache is $SENSORIUM_CACHE, else
-    your own cache folder.
-
-    Parameters
-    ----------
-    name
-        One of those that `sensorium data list` shows.
-    """
-    from sensorium.app.datasets import fetch_set
-
-    fetch_set(name)
-    return DONE
-
-
-@data.command(name="show")
-def show_data(place: str, /, *, json: Json = False) -> int:
-    """Say what training data stands at a path: its kind, its first samples, and what is wrong with it.
-
-    sensorium data show ~/imagenet/train
-    sensorium data show captions.jsonl
-    sensorium data show "shards/{000..123}.tar"
-    sensorium data show emoji
-
-    A hundred samples, spread over the whole, are decoded. Exit code 1 when one
-    of them cannot be.
-
-    Parameters
-    ----------
-    place
-        A folder, a file, a pattern in quotes, or the name of a set.
-    """
-    from sensorium.app.datasets import show_source
-
-    return DONE if show_source(place, as_json=json) else FAILED
-
-
-@app.command(sort_key=11)
-def evaluate(
-    model: str,
-    protocol: Literal["zero-shot", "probe", "knn", "few-shot", "retrieval", "classify"],
-    /,
-    *,
-    data: str,
-    train: str | None = None,
-    valid: str | None = None,
-    labels: str | None = None,
-    templates: str | None = None,
-    dataset: str | None = None,
-    shots: str = "5,10",
-    draws: int = 3,
-    k: Annotated[int, Parameter(name=["--k", "-k"])] = 20,
-    keep: Path | None = None,
-    precision: Literal["fp32", "bf16", "auto"] = "fp32",
-    json: Json = False,
-) -> int:
-    """Measure a model as the papers do, beside the numbers that they published.
-
-    sensorium evaluate clip-vit-b-32 zero-shot --data imagenet/val --labels imagenet --templates imagenet
-    sensorium evaluate clip-vit-b-32 zero-shot --data pets --labels names.txt --dataset pets
-    sensorium evaluate dinov2-vit-b-14 knn --train imagenet/train --data imagenet/val --keep features
-    sensorium evaluate pocket probe --train flowers/train --data flowers/test
-    sensorium evaluate vit-b-16-in21k few-shot --train train.csv --data test.csv --shots 1,5,10
-    sensorium evaluate clip-vit-b-32 retrieval --data annotations/captions_val2017.json --dataset coco
-    sensorium evaluate vit-b-16 classify --data imagenet/val
-
-    Data is a folder with one folder a class; a table (.csv, .tsv, .jsonl) of path
-    and label, or for retrieval path and caption; or whatever `train` takes: COCO
-    captions, tars, Parquet, a set by its name. Pictures that cannot be read are
-    counted and listed, and never stop the run.
-
-    Parameters
-    ----------
-    model
-        A preset, a hub id, a folder or a weight file.
-    protocol
-        zero-shot: labels as sentences. probe: logistic regression on features. knn: the nearest vote. few-shot: ridge
-        regression from a few. retrieval: captions and pictures, both ways. classify: the model's own classes.
-    data
-        The pictures to be measured on.
-    train
-        The pictures to learn from: probe, knn and few-shot.
-    valid
-        Pictures on which the probe chooses its penalty. [default: a fifth of --train, held out]
-    labels
-        What the classes are called: a text file with a name a line in the order of the class folders, or lines of
-        class, tab, name; or "imagenet". For classify: the names of the model's classes, in its order.
-    templates
-        Sentences with {} where the label goes, one a line; or "imagenet" for CLIP's eighty. [default: seven of them]
-    dataset
-        Which data set this is, for its own metric and what is published on it: imagenet, pets, voc2007, coco ...
-    shots
-        Pictures of each class that few-shot learns from.
-    draws
-        How often few-shot draws them anew; the mean is reported.
-    k
-        How many neighbours vote.
-    keep
-        A folder for features: a stopped run goes on from there, and another protocol need not compute them again.
-    precision
-        bf16 is faster where the hardware has it; published numbers are fp32 or fp16.
-    """
-    from sensorium.app.evaluating import Asked, evaluate_model
-
-    few = [each.strip() for each in shots.split(",")]
-    if not all(each.isdecimal() and int(each) for each in few):
-        raise Misuse("--shots: whole numbers with commas between them, such as 5,10")
-    if draws < 1 or k < 1:
-        raise Misuse("--draws and --k must be at least 1")
-    asked = Asked(
-        protocol=protocol,
-        data=data,
-        train=train,
-        valid=valid,
-        labels=labels,
-        templates=templates,
-        dataset=dataset.lower() if dataset else None,
-        shots=list(dict.fromkeys(map(int, few))),
-        draws=draws,
-        k=k,
-        keep=keep.expanduser() if keep else None,
-    )
-    evaluate_model(model, asked, precision=precision, as_json=json)
-    return DONE
-
-
-@app.command(sort_key=13)
-def claim(paper: str, /, *, quick: Annotated[bool, Switch] = False, out: Path | None = None, json: Json = False) -> int:
-    """Re-run a paper's claim in miniature, and say honestly whether it holds there.
-
-    sensorium claim vit
-    sensorium claim clip --out runs/clip
-    sensorium claim clip --quick          a minute: shows that it runs, judges nothing
-
-    Trains from nothing on real drawings (sensorium data fetch emoji), measures,
-    prints claim beside measurement, and leaves a picture and the numbers. About
-    25 minutes on two cores. Interrupt it: the same command goes on.
-
-    Parameters
-    ----------
-    paper
-        vit or clip.
-    quick
-        Tiny models, hardly trained.
-    out
-        The folder for everything. [default: runs/claim-PAPER]
-    """
-    from sensorium.app.claiming import claim_paper
-
-    claim_paper(paper, quick=quick, out=out, as_json=json)
-    return DONE
-
-
-class Misuse(SensoriumError):
-    """The command line makes no sense as it stands; exit code 2."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

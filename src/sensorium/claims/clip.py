@@ -36,29 +36,31 @@ GRID = (32, 40, 48, 56, 64)  # of the strength of the linear classifier, two a d
 
 @dataclass(frozen=True, kw_only=True)
 class Budget:
-    """How long each model is trained, in passes over the pictures, and how large it is."""
+    """What is trained: CLIP by its recipe's own settings, the rivals beside it."""
 
-    contrast: float = 22.0
-    words: float = 22.0
-    supervised: float = 12.0
-    width: int = 256
-    depth: int = 6
+    clip: pairs.Settings = pairs.Settings()
+    supervised: float = 12.0  # passes over the pictures
+    resnet: int = 32  # width of its first stage
     iterations: int = 150  # of a linear classifier
-    evaluations: int = 11
 
 
-QUICK = Budget(contrast=0.5, words=0.5, supervised=0.4, width=64, depth=2, iterations=5, evaluations=2)
+QUICK = Budget(
+    clip=pairs.Settings(epochs=0.5, width=64, depth=2, text_width=64, text_depth=1, evaluations=2),
+    supervised=0.4,
+    resnet=8,
+    iterations=5,
+)
 
 
 def claim(folder: Path, *, quick: bool, bf16: bool, say: Callable[[str], None]) -> Outcome:
     """Train three models, measure, compare. What was trained before in this folder is not trained again."""
     begun, b, world = time.monotonic(), QUICK if quick else Budget(), World()
-    s = pairs.Settings(epochs=b.contrast, width=b.width, depth=b.depth, text_width=b.width, evaluations=b.evaluations)
+    s = b.clip
     say("CLIP: pictures and captions contrasted")
     recipe = pairs.clip(s, world)
     contrast = trained(recipe, s, folder / "contrast", bf16=bf16)
     say("the same image tower, naming the captions' words")
-    other = replace(s, objective="words", epochs=b.words)
+    other = replace(s, objective="words")
     words = trained(pairs.clip(other, world), other, folder / "words", bf16=bf16)
     say("a ResNet, supervised by the concepts as labels")
     split = emoji.splits(emoji.emoji(s.image), artist=s.held_out)
@@ -136,7 +138,7 @@ def _supervised(
     """A ResNet taught the seen concepts as labels, on the pictures that CLIP is taught on."""
     classes, steps = len(split.train.concepts), vit_steps(s.image)
     torch.manual_seed(s.seed)
-    model = ResNetClassifier(classes, width=max(8, b.width // 8))
+    model = ResNetClassifier(classes, width=b.resnet)
     labels = supervision.Labels(train=split.train, test=split.unseen_artist, classes=classes, label=label_of)
     settings = supervision.Settings(epochs=b.supervised, flip=False, crop=0.6, evaluations=1)
     recipe = supervision.supervised(model, labels, steps, settings, World())
