@@ -8,7 +8,7 @@ pictures than predicting the caption's words does.
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import torch
@@ -38,7 +38,7 @@ GRID = (32, 40, 48, 56, 64)  # of the strength of the linear classifier, two a d
 class Budget:
     """What is trained: CLIP by its recipe's own settings, the rivals beside it."""
 
-    clip: pairs.Settings = pairs.Settings()
+    clip: pairs.Settings = field(default_factory=pairs.Settings)
     supervised: float = 12.0  # passes over the pictures
     resnet: int = 32  # width of its first stage
     iterations: int = 150  # of a linear classifier

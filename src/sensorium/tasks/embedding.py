@@ -1,5 +1,8 @@
 """A model with its preprocessing, as search, tasks and the application see it: pictures and words in, vectors out."""
 
+import os
+import sys
+import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -217,7 +220,7 @@ def decoded(
     workers = max(2, cpu_count() or 2)
     todo = iter(sources)
     pending: deque[tuple[Source, Future[Row]]] = deque()
-    with ThreadPoolExecutor(workers, thread_name_prefix="decode") as pool:
+    with ThreadPoolExecutor(workers, thread_name_prefix="decode", initializer=_stand_back) as pool:
         try:
             while True:
                 for source in islice(todo, 3 * batch - len(pending)):
@@ -229,6 +232,12 @@ def decoded(
         finally:
             for _, future in pending:
                 future.cancel()
+
+
+def _stand_back() -> None:
+    """Let this thread take what the model leaves: a core that is taken from a product holds up all the others."""
+    if sys.platform == "linux":  # where every thread has a priority of its own
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 10)
 
 
 def _outcome(future: Future[Row]) -> Row | Unreadable:
