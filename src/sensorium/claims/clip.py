@@ -45,7 +45,7 @@ class Budget:
 
 
 QUICK = Budget(
-    clip=pairs.Settings(epochs=0.5, width=64, depth=2, text_width=64, text_depth=1, evaluations=2),
+    clip=pairs.Settings(epochs=0.5, channels=8, text_width=64, text_depth=1, evaluations=2),
     supervised=0.4,
     resnet=8,
     iterations=5,
