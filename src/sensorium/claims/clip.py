@@ -39,7 +39,7 @@ class Budget:
     """What is trained: CLIP by its recipe's own settings, the rivals beside it."""
 
     clip: pairs.Settings = field(default_factory=pairs.Settings)
-    supervised: float = 12.0  # passes over the pictures
+    supervised: float = 10.0  # passes over the pictures
     resnet: int = 32  # width of its first stage
     iterations: int = 150  # of a linear classifier
 

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -23,6 +24,7 @@ from sensorium.training.world import World
 from tests import tiny_emoji
 
 SMALL = clip.Settings(
+    tower="vit",
     patch=16,
     zoom=1.0,
     width=64,
@@ -52,8 +54,12 @@ def run(recipe: Recipe, folder: Path) -> list[dict[str, float]]:
     return read_metrics(place)
 
 
-def test_clip_learns_names_and_its_folder_is_a_model(tmp_path: Path, drawings: emoji.Emoji) -> None:
-    recipe = clip.clip(SMALL, World())
+@pytest.mark.parametrize("tower", ["vit", "resnet"])
+def test_clip_learns_names_and_its_folder_is_a_model(
+    tower: Literal["vit", "resnet"], tmp_path: Path, drawings: emoji.Emoji
+) -> None:
+    epochs = 12 if tower == "vit" else 40  # batch norms take a while to know the mean
+    recipe = clip.clip(replace(SMALL, tower=tower, channels=8, epochs=epochs), World())
     last = run(recipe, tmp_path / "run")[-1]
     assert last["evaluate/unseen_artist"] > 0.6, "of 16, in the style of an artist it never saw"
     assert last["evaluate/unseen_concepts_among_all"] <= last["evaluate/unseen_concepts"]
@@ -140,6 +146,7 @@ def test_mixup_and_cutout_are_there_when_asked_for() -> None:
         (replace(SMALL, preset="clip-vit-b-31"), "no such size"),
         (replace(SMALL, preset="clip-vit-b-32", start="x"), "leave preset out"),
         (replace(SMALL, words=100), "514 to"),
+        (replace(SMALL, tower="resnet", chunk=8), "batch norm"),
     ],
 )
 def test_settings_that_make_no_sense(wrong: clip.Settings, says: str) -> None:

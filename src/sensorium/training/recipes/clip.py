@@ -60,7 +60,7 @@ class Settings:
     embed: int = 256
     objective: Objective = "contrastive"
     batch: int = 384
-    epochs: float = 22.0
+    epochs: float = 20.0
     learning_rate: float = 1e-3
     warmup: float = 0.05  # share of the run
     weight_decay: float = 0.2
@@ -119,6 +119,8 @@ def clip(s: Settings, world: World) -> Recipe:
     sensorium train clip --data emoji --run runs/emoji --set precision=bf16 workers=1
     """
     model, tokenizer, steps = build(s)
+    if s.chunk and isinstance(model.config.vision, ResNetTower):
+        raise SensoriumError("chunk: batch norm mixes a batch's pictures, so parts of it cannot be computed alone")
     model.vision.to(memory_format=torch.channels_last)  # two thirds of the time for convolutions on a CPU
     trained = Trained(model, s.objective)
     source, tags, evaluate = data(s, trained, tokenizer, steps, world)
@@ -264,8 +266,9 @@ def build(s: Settings) -> tuple[CLIP, ClipTokenizer, Preprocess]:
 
 
 def export(model: CLIP, tokenizer: ClipTokenizer, steps: Preprocess, folder: Path) -> None:
-    """The model as transformers writes it, with its tokeniser and preprocessing."""
-    save_model(model, folder, naming="transformers", steps=steps)
+    """The model as transformers writes it, as OpenCLIP does with a ResNet; with its tokeniser and preprocessing."""
+    naming = "open_clip" if isinstance(model.config.vision, ResNetTower) else "transformers"
+    save_model(model, folder, naming=naming, steps=steps)
     tokenizer.save(folder)
 
 
