@@ -280,7 +280,7 @@ def claim(paper: str, /, *, quick: Annotated[bool, Switch] = False, out: Path | 
     sensorium claim clip --quick          a minute: shows that it runs, judges nothing
 
     Trains from nothing on real drawings (sensorium data fetch emoji), measures,
-    prints claim beside measurement, and leaves a picture and the numbers. About
+    prints claim beside measurement, and leaves a picture and the numbers. Up to
     25 minutes on two cores. Interrupt it: the same command goes on.
 
     Parameters
