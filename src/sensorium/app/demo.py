@@ -39,7 +39,7 @@ QUESTIONS = (
     Step("words", ("a motorcycle",)),
     Step("words", ("fruit",)),
     Step("by example", ("cheetah1.jpg",)),
-    Step("words and a picture together: cats, but not such a one", ("cat", "-", "chelsea.png")),
+    Step("words and a picture together: cats, but not such a one", ("2*cat", "-", "chelsea.png")),
     Step("not there to be found", ("a sailing boat at sea",)),
 )
 
