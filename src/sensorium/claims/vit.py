@@ -32,7 +32,7 @@ PATCHES = (8, 16, 32)
 class Budget:
     """Passes over all pictures; smaller sets are passed over more often, for the same number of steps."""
 
-    epochs: float = 16.0
+    epochs: float = 7.0
     width: int = 192
     depth: int = 6
     resnet_width: int = 24
