@@ -10,6 +10,7 @@ from PIL import Image
 
 from sensorium.app.cli import main
 from sensorium.claims import clip, vit
+from sensorium.claims.outcome import Finding
 from sensorium.claims.training import spent
 from sensorium.data import emoji
 from sensorium.models.vit import ViT, ViTConfig
@@ -32,13 +33,18 @@ def test_a_claim_is_written_down_and_not_done_twice(
     printed = capsys.readouterr()
     assert "verdict" in printed.out
     outcome = json.loads((out / "outcome.json").read_text())
-    assert {row["verdict"] for row in outcome["findings"]} <= {"reproduced", "not reproduced at this scale", "shown"}
+    assert {row["verdict"] for row in outcome["findings"]} == {"not judged"}, "a quick run judges nothing"
     assert all(0 <= y <= 1 for curve in outcome["curves"] for y in curve["y"])
     with Image.open(out / "outcome.png") as picture:
         assert picture.width > 600
     assert main(["claim", name, "--quick", "--out", str(out), "--json"]) == 0
     again = json.loads(capsys.readouterr().out)
     assert again["findings"] == outcome["findings"], "what was trained stands, and measures the same"
+
+
+def test_a_verdict_in_words() -> None:
+    found = [Finding(claim="", measured="", verdict=verdict).word for verdict in (True, False, None)]
+    assert found == ["reproduced", "not reproduced at this scale", "not judged"]
 
 
 def test_a_claim_that_is_none(capsys: pytest.CaptureFixture[str]) -> None:

@@ -26,6 +26,8 @@ def claim_paper(name: str, *, quick: bool, out: Path | None, as_json: bool) -> N
         stderr().print(line, markup=False)
 
     outcome = run(folder, quick=quick, bf16=bf16, say=say)
+    if quick:
+        outcome = outcome.unjudged()
     data, picture = outcome.write(folder)
     if as_json:
         write_json(outcome.as_json())

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ NOT_HERE = "not reproduced at this scale"
 
 @dataclass(frozen=True, kw_only=True)
 class Finding:
-    """One sentence of the paper and what was measured for it. `verdict` is None where it is shown, not judged."""
+    """One sentence of the paper and what was measured for it. `verdict` is None where it is not judged."""
 
     claim: str
     measured: str
@@ -21,7 +21,7 @@ class Finding:
     @property
     def word(self) -> str:
         """The verdict in words."""
-        return {True: REPRODUCED, False: NOT_HERE, None: "shown"}[self.verdict]
+        return {True: REPRODUCED, False: NOT_HERE, None: "not judged"}[self.verdict]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,6 +45,10 @@ class Outcome:
     axes: dict[str, tuple[str, str]]
     numbers: dict[str, float] = field(default_factory=dict[str, float])
     seconds: float = 0.0
+
+    def unjudged(self) -> "Outcome":
+        """The same without verdicts, for a run that was too short to have any."""
+        return replace(self, findings=[replace(finding, verdict=None) for finding in self.findings])
 
     def as_json(self) -> dict[str, Any]:
         """Everything, as JSON keeps it."""
