@@ -1,5 +1,8 @@
 """The recipes of CLIP and ViT learn, and what they write is what `sensorium.load` reads."""
 
+import os
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal
@@ -152,3 +155,40 @@ def test_mixup_and_cutout_are_there_when_asked_for() -> None:
 def test_settings_that_make_no_sense(wrong: clip.Settings, says: str) -> None:
     with pytest.raises(SensoriumError, match=says):
         clip.clip(wrong, World())
+
+
+TWO = """
+from pathlib import Path
+from sensorium.data import emoji
+from sensorium.training.recipe import Recipe
+from sensorium.training.recipes.clip import Settings, clip
+from sensorium.training.world import World
+from tests import tiny_emoji
+
+def pairs(settings: Settings, world: World) -> Recipe:
+    small = tiny_emoji.make(Path(f"emoji-{world.rank}"))
+    emoji.emoji = lambda size=64: small
+    return clip(settings, world)
+"""
+
+
+def test_two_processes_train_a_resnet_and_leave_one_model(tmp_path: Path) -> None:
+    (tmp_path / "two.py").write_text(TWO)
+    settings = ["tower=resnet", "channels=8", "text_width=64", "text_depth=1", "words=1024", "batch=32", "epochs=1"]
+    words = ["train", "two:pairs", "--into", "run", "--set", *settings]
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[3]), "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(
+        [*command, "-m", "sensorium", *words],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=240,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert "the model is in run/model" in done.stdout
+    model = sensorium.load(tmp_path / "run" / "model")
+    assert isinstance(model, Embedder)
+    assert model.embed(text=["red rows"])["text"].shape == (1, 256)

@@ -128,8 +128,9 @@ def clip(s: Settings, world: World) -> Recipe:
     model, tokenizer, steps = build(s)
     if s.chunk and isinstance(model.config.vision, ResNetTower):
         raise SensoriumError("chunk: batch norm mixes a batch's pictures, so parts of it cannot be computed alone")
-    # convolutions take two thirds of the time so on a CPU; torch's own types forget this form of the call
-    model.vision.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
+    if world.size == 1:  # FSDP takes no such weights
+        # convolutions take two thirds of the time so on a CPU; torch's own types forget this form of the call
+        model.vision.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
     trained = Trained(model, s.objective)
     source, tags, evaluate = data(s, trained, tokenizer, steps, world)
     context = model.config.text.context
