@@ -178,7 +178,8 @@ def data(
 
     def recall(step: int) -> Mapping[str, float]:
         rows = next(held.batches(min(VALIDATED, len(pairs)), start=0, steps=1))
-        image, text = _vectors(trained.clip, steps, rows["image"], rows["text"], world.device)
+        image = _images(trained.clip, steps, rows["image"], world.device)
+        text = _texts(trained.clip, rows["text"], world.device)
         own, scores = torch.arange(len(image), device=world.device), image @ text.T
         return {
             "image_to_text_r1": float((scores.argmax(1) == own).float().mean()),
@@ -202,38 +203,49 @@ class EmojiExam:
         """Top-1 of the unseen artist over all concepts; of the unseen concepts over themselves, and over all."""
         concepts = self.split.train.concepts
         held = torch.tensor(sorted(emoji.held_out(concepts)), device=self.device)
+        names = self.names([concept.text[0] for concept in concepts])
         found: dict[str, float] = {}
         for name, source in (
             ("unseen_artist", self.split.unseen_artist),
             ("unseen_concepts", self.split.unseen_concepts),
         ):
-            scores, label = self.logits(source, [concept.text[0] for concept in concepts])
+            scores, label = self.logits(source, names)
             found[name] = float((scores.argmax(1) == label).float().mean())
             if name == "unseen_concepts":
                 found["unseen_concepts_among_all"] = found[name]
                 found[name] = float((held[scores[:, held].argmax(1)] == label).float().mean())
         return found
 
-    def logits(self, source: emoji.Emoji, names: Sequence[str]) -> tuple[Float[Tensor, "n names"], Int[Tensor, " n"]]:
+    def names(self, texts: Sequence[str]) -> Float[Tensor, "n d"]:
+        """What stands for each name: its vector, or its words, which a picture fits by their mean log likelihood."""
+        model = self.trained.clip
+        ids = self.tokenizer(texts, model.config.text.context)
+        if self.trained.words is not None:
+            return words_of(ids.to(self.device), model.config.text.words)
+        return _texts(model, ids, self.device)
+
+    def logits(
+        self, source: emoji.Emoji, names: Float[Tensor, "n d"]
+    ) -> tuple[Float[Tensor, "m n"], Int[Tensor, " m"]]:
         """How well every name fits every picture, and the right one of each."""
         rows = [source[i] for i in range(len(source))]
         pixels = torch.stack([SquareCrop(self.steps.size)(row["image"]) for row in rows])
         label = torch.tensor([row["label"] for row in rows], device=self.device)
         model, head = self.trained.clip, self.trained.words
-        ids = self.tokenizer(names, model.config.text.context)
         if head is None:
-            image, text = _vectors(model, self.steps, pixels, ids, self.device)
-            return image @ text.T, label
-        words = words_of(ids.to(self.device), model.config.text.words)  # a name fits by its words' mean log likelihood
+            return _images(model, self.steps, pixels, self.device) @ names.T, label
         image = _batched(lambda x: head(model.vision(self.steps.normalise(x))).float(), pixels, self.device)
-        return image.log_softmax(-1) @ words.T, label
+        return image.log_softmax(-1) @ names.T, label
 
 
-def _vectors(
-    model: CLIP, steps: Preprocess, pixels: UInt8[Tensor, "n 3 h w"], ids: Int[Tensor, "m k"], device: torch.device
-) -> tuple[Float[Tensor, "n d"], Float[Tensor, "m d"]]:
-    image = _batched(lambda x: F.normalize(model.vision(steps.normalise(x)).float(), dim=-1), pixels, device)
-    return image, _batched(lambda x: F.normalize(model.text(x).float(), dim=-1), ids, device)
+def _images(
+    model: CLIP, steps: Preprocess, pixels: UInt8[Tensor, "n 3 h w"], device: torch.device
+) -> Float[Tensor, "n d"]:
+    return _batched(lambda x: F.normalize(model.vision(steps.normalise(x)).float(), dim=-1), pixels, device)
+
+
+def _texts(model: CLIP, ids: Int[Tensor, "n k"], device: torch.device) -> Float[Tensor, "n d"]:
+    return _batched(lambda x: F.normalize(model.text(x).float(), dim=-1), ids, device)
 
 
 def _batched(function: Callable[[Tensor], Tensor], rows: Tensor, device: torch.device) -> Tensor:
