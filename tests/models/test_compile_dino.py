@@ -5,6 +5,7 @@ import sys
 
 PROGRAM = """
 import torch
+from sensorium.training.dropout import drop_path
 from tests import tiny_dino as tiny
 torch.set_num_threads(1)
 image = torch.randn(2, 3, 40, 32)  # another resolution: positions are interpolated inside the graph
@@ -25,6 +26,23 @@ for run in (model, torch.compile(model, fullgraph=True, backend="eager")):
     run(image).patches.square().sum().backward()
     grads.append(model.patches.project.weight.grad.clone())
 torch.testing.assert_close(grads[0], grads[1], atol=1e-3, rtol=1e-4)
+crops = [torch.randn(2, 3, 40, 32), torch.randn(4, 3, 16, 16)]
+for rate in (0.0, 0.5):  # several crops in one pass, block by block, their places moved: one graph for all
+    torch._dynamo.reset()
+    torch._dynamo.utils.counters.clear()
+    grads = []
+    for compiling in (False, True):
+        model, draws = tiny.build(tiny.V3).requires_grad_(True).train(), iter([1.0, 0.5, 2.0, 0.7, 0.9, 1.1])
+        drop_path(model.blocks, rate)
+        for block in model.blocks:
+            if compiling:
+                block.compile(fullgraph=True, backend="aot_eager")
+        torch.manual_seed(7)
+        made = model.several(crops, augment=lambda places: places * next(draws))
+        sum(part.square().sum() for each in made for part in each).backward()
+        grads.append(model.patches.project.weight.grad.clone())
+    torch.testing.assert_close(grads[0], grads[1], atol=1e-3, rtol=1e-4)
+    assert torch._dynamo.utils.counters["stats"]["unique_graphs"] == 1
 print("the same")
 """
 

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from sensorium.nn.attention import Attention, Rotation, Tokens
 from sensorium.nn.embeddings import PatchEmbedding, prepend
 from sensorium.nn.features import Features, apart
+from sensorium.nn.ragged import Groups
 from sensorium.nn.rotary import (
     Coordinates,
     Normalisation,
@@ -30,6 +31,7 @@ from sensorium.nn.transformer import MLP, PreNorm, SwiGLU, Transformer
 
 Picture = Float[Tensor, "b channels h w"]
 Hidden = Bool[Tensor, "b patches"]
+Pictures = Sequence[Float[Tensor, "_ channels _ _"]]  # batches whose sizes differ
 Augment = Callable[[Coordinates], Coordinates]
 
 
@@ -210,6 +212,35 @@ class DINOv3(nn.Module):
     ) -> Features:
         """The features of a picture. `mask` hides patches, `local` says that it is a small crop (training only)."""
         return self.normed(self.last_state(image, mask, augment=augment), local=local)
+
+    def several(
+        self,
+        images: Pictures,
+        masks: Sequence[Bool[Tensor, "_ _"] | None] | None = None,
+        *,
+        local: Sequence[bool] | None = None,
+        augment: Augment | None = None,
+    ) -> list[Features]:
+        """The features of batches of different sizes, as `forward` gives them one by one, in one pass for all.
+
+        Every linear layer sees all tokens at once, attention every picture alone. `augment` is drawn anew for every
+        batch in every block, block by block, as in the reference. Raises ValueError where there are not as many masks,
+        or answers to whether crops are local, as batches.
+        """
+        masks = [None] * len(images) if masks is None else masks
+        local = [False] * len(images) if local is None else local
+        if not len(images) == len(masks) == len(local) > 0:
+            raise ValueError(f"{len(images)} batches, {len(masks)} masks, {len(local)} local: one each is needed")
+        batches = [self.embed(image, mask) for image, mask in zip(images, masks, strict=True)]
+        shapes, places = [(len(x), x.shape[1]) for x in batches], [self.places(image) for image in images]
+        groups = Groups(shapes, [self.turn(each) for each in places])
+        x = groups.pack(batches)
+        if augment is None:
+            x = self.blocks(x, mask=groups)
+        else:
+            for block in self.blocks:
+                x = block(x, mask=Groups(shapes, [self.turn(augment(each)) for each in places]))
+        return [self.normed(each, local=small) for each, small in zip(groups.unpack(x), local, strict=True)]
 
 
 class DINOHead(nn.Module):

@@ -4,7 +4,7 @@ Everything in a transformer but attention looks at one token at a time, so the r
 long row. Attention alone sees the rows apart, as if nothing had been packed.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import torch
@@ -41,6 +41,50 @@ class Ragged:
         """Each row within itself: the kernel gets what it would without packing, (b, h, n, d) and a mask."""
         q, k, v = (self.unpack(t.transpose(1, 2)).transpose(1, 2) for t in (q, k, v))
         return self.pack(kernel(q, k, v, attn_mask=self.looks).transpose(1, 2)).transpose(1, 2)
+
+
+class Groups:
+    """Batches whose rows differ in length, in one row: first all rows of the first batch, then those of the next.
+
+    It goes through the blocks in place of a mask, and of the rotation: each batch has its own, or none. `shapes` are
+    the batches' (rows, tokens of a row).
+    """
+
+    def __init__(
+        self,
+        shapes: Sequence[tuple[int, int]],
+        rotations: Sequence[Callable[[Tensor], Tensor] | None] | None = None,
+    ) -> None:
+        self.shapes = [(rows, tokens) for rows, tokens in shapes]
+        self.rotations = [None] * len(self.shapes) if rotations is None else list(rotations)
+        if len(self.rotations) != len(self.shapes):
+            raise ValueError(f"{len(self.shapes)} batches and {len(self.rotations)} rotations: each needs one or None")
+
+    def pack(self, batches: Iterable[Float[Tensor, "_ _ *width"]]) -> Float[Tensor, "1 t *width"]:
+        """The tokens of all batches, one after the other."""
+        return torch.cat([x.flatten(0, 1)[None] for x in batches], dim=1)
+
+    def unpack(self, x: Float[Tensor, "1 t *width"]) -> list[Float[Tensor, "_ _ *width"]]:
+        """Every batch again; nothing is copied."""
+        parts = x[0].split([rows * tokens for rows, tokens in self.shapes])
+        return [part.unflatten(0, shape) for part, shape in zip(parts, self.shapes, strict=True)]
+
+    def attend(
+        self,
+        kernel: Callable[..., Tensor],
+        q: Float[Tensor, "1 h t d"],
+        k: Float[Tensor, "1 h t d"],
+        v: Float[Tensor, "1 h t d"],
+    ) -> Float[Tensor, "1 h t d"]:
+        """Each row within itself: the kernel gets a batch as it would alone, (b, h, n, d), queries and keys turned."""
+        found: list[Tensor] = []
+        apart = (self.unpack(t.transpose(1, 2)) for t in (q, k, v))
+        for rotate, *batch in zip(self.rotations, *apart, strict=True):
+            q, k, v = (t.transpose(1, 2) for t in batch)
+            if rotate is not None:
+                q, k = rotate(q), rotate(k)
+            found.append(kernel(q, k, v, attn_mask=None).transpose(1, 2))
+        return self.pack(found).transpose(1, 2)
 
 
 def without_padding(

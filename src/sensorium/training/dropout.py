@@ -4,14 +4,17 @@ Hooks add no names, so checkpoints stay what they are; they draw from torch's ge
 every step, and do nothing in eval mode.
 """
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterable
+from functools import partial
+from typing import Any, Unpack
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from sensorium.nn.transformer import MLP, PostNorm, PreNorm, Transformer
+from sensorium.nn.attention import Tokens
+from sensorium.nn.ragged import Groups
+from sensorium.nn.transformer import MLP, Attend, PostNorm, PreNorm, Transformer
 
 
 def dropout(model: nn.Module, rate: float) -> None:
@@ -35,21 +38,44 @@ def dropout(model: nn.Module, rate: float) -> None:
             module.mlp.register_forward_hook(drop)
 
 
-def drop_path(blocks: Sequence[nn.Module], rate: float) -> None:
-    """Stochastic depth (Huang et al. 2016, https://arxiv.org/abs/1603.09382): a sample skips a residual branch with a
-    chance that rises from 0 in the first block to `rate` in the last."""
+def drop_path(blocks: Iterable[nn.Module], rate: float) -> None:
+    """Stochastic depth (Huang et al. 2016, https://arxiv.org/abs/1603.09382) as DINOv2 and DINOv3 have it: rows skip
+    a residual branch of any block with the same chance, drawn anew for each branch.
 
-    def skip(chance: float) -> Any:
-        def hook(module: nn.Module, _: Any, output: Tensor) -> Tensor:
-            if not module.training:
-                return output
-            kept = torch.rand(output.shape[0], *(1,) * (output.ndim - 1), device=output.device) >= chance
-            return output * kept / (1 - chance)
-
-        return hook
-
-    last = max(len(blocks) - 1, 1)
-    for number, block in enumerate(blocks):
+    Of b rows max(⌊b(1 - rate)⌋, 1) are computed, the others are not, which saves their time; what is added counts
+    b / kept times. Where several batches are packed in one row (`Groups`), each draws its own.
+    """
+    for block in blocks:
         if rate and isinstance(block, PreNorm):
-            block.scale1.register_forward_hook(skip(rate * number / last))
-            block.scale2.register_forward_hook(skip(rate * number / last))
+            block.forward = partial(_skip, block, rate)  # a partial, which deepcopy binds to the copied block
+
+
+def _skip(block: PreNorm, rate: float, x: Tokens, **attend: Unpack[Attend]) -> Tokens:
+    """A block that computes its branches for some rows only."""
+    if not block.training:
+        return PreNorm.forward(block, x, **attend)
+    mask = attend.get("mask")
+    if attend.get("context") is not None or not (mask is None or isinstance(mask, Groups)):
+        raise TypeError("drop path leaves rows out, which a mask or a context would have to follow: it can have none")
+    if isinstance(mask, Groups):
+        return mask.pack(_some(block, rate, mask.unpack(x), mask))
+    return _some(block, rate, [x], Groups([(x.shape[0], x.shape[1])], [attend.get("rotate")]))[0]
+
+
+def _some(block: PreNorm, rate: float, batches: list[Tensor], groups: Groups) -> list[Tensor]:
+    def attention(x: Tensor, kept: Groups) -> Tensor:
+        return block.scale1(block.attention(block.norm1(x), mask=kept))
+
+    def mlp(x: Tensor, _: Groups) -> Tensor:
+        return block.scale2(block.mlp(block.norm2(x)))
+
+    counts = [max(int(rows * (1 - rate)), 1) for rows, _ in groups.shapes]
+    kept = Groups([(count, tokens) for count, (_, tokens) in zip(counts, groups.shapes, strict=True)], groups.rotations)
+    for branch in (attention, mlp):
+        drawn = [torch.randperm(len(x), device=x.device)[:n] for x, n in zip(batches, counts, strict=True)]
+        some = kept.pack(x.index_select(0, rows) for x, rows in zip(batches, drawn, strict=True))
+        batches = [
+            x.index_add(0, rows, more.to(x.dtype), alpha=len(x) / len(rows))
+            for x, rows, more in zip(batches, drawn, kept.unpack(branch(some, kept)), strict=True)
+        ]
+    return batches
