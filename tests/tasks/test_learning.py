@@ -12,10 +12,10 @@ from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.neighbors import KNeighborsClassifier
 
 from sensorium.data.errors import SensoriumError
+from sensorium.nn.neighbours import vote
 from sensorium.tasks import few_shot, linear_probe
 from sensorium.tasks.linear_probe import STEPS, fit, hold_out, probe, strength, sweep
 from sensorium.tasks.metrics import judge, top_k
-from sensorium.tasks.neighbours import vote
 from sensorium.tasks.retrieval_metrics import caption_ranks, ranks
 
 
@@ -138,11 +138,6 @@ def test_neighbours_are_scikit_learns(seed: int, k: int, temperature: float) -> 
     np.testing.assert_allclose(ours, theirs.predict_proba(test.numpy()), atol=1e-9)
 
 
-def test_neighbours_that_are_not_there() -> None:
-    with pytest.raises(SensoriumError, match="k=20: there are 3 pictures"):
-        vote(torch.eye(3), torch.arange(3), torch.eye(3), 3)
-
-
 @pytest.mark.parametrize("n", [30, 200], ids=["fewer pictures than numbers", "more"])
 def test_ridge_is_scikit_learns(digits: tuple[torch.Tensor, torch.Tensor], n: int) -> None:
     x, y = digits[0][:n], digits[1][:n]
@@ -198,7 +193,7 @@ def test_blocks_do_not_show(monkeypatch: pytest.MonkeyPatch) -> None:
     whole = caption_ranks(images, texts, owner)
     votes = vote(images, torch.arange(9), texts, 9, k=3)
     monkeypatch.setattr("sensorium.tasks.retrieval_metrics.BLOCK", 4)
-    monkeypatch.setattr("sensorium.tasks.neighbours.BLOCK", 4)
+    monkeypatch.setattr("sensorium.nn.neighbours.BLOCK", 4)
     torch.testing.assert_close(caption_ranks(images, texts, owner), whole)
     torch.testing.assert_close(vote(images, torch.arange(9), texts, 9, k=3), votes)
 

@@ -5,9 +5,11 @@ Used by the tests in this process and, as `sensorium train tests.training.lines:
 
 import os
 import signal
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from itertools import count
+from pathlib import Path
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
@@ -18,7 +20,8 @@ from sensorium.objectives.contrastive import contrastive
 from sensorium.training.chunked import chunked
 from sensorium.training.ema import follow
 from sensorium.training.optimisers import adamw, lamb, lars, sgd
-from sensorium.training.recipe import Batch, Recipe
+from sensorium.training.recipe import Batch, Data, Recipe
+from sensorium.training.recipes import dinov3, dinov3_gram
 from sensorium.training.schedules import cosine
 from sensorium.training.world import World
 from tests import tiny
@@ -137,6 +140,54 @@ def line(settings: Settings, world: World) -> Recipe:
         best="score",
         blocks=lambda model: [module for module in model.modules() if isinstance(module, Block)],
     )
+
+
+class Watched:
+    """Another recipe's data; `before` is called before each step's batch."""
+
+    def __init__(self, data: Data, before: Callable[[int], None]) -> None:
+        self.data, self.before = data, before
+
+    def batches(
+        self, batch: int, *, start: int, steps: int, rank: int = 0, world: int = 1, workers: int = 0
+    ) -> "Watched":
+        self.rows = self.data.batches(batch, start=start, steps=steps, rank=rank, world=world, workers=workers)
+        self.start, self.damaged = start, self.rows.damaged
+        return self
+
+    def __iter__(self) -> Iterator[Batch]:
+        rows = iter(self.rows)
+        for step in count(self.start):
+            self.before(step)
+            if (batch := next(rows, None)) is None:
+                return
+            yield batch
+
+
+SMALL: Mapping[str, Any] = {
+    "width": 64, "depth": 2, "registers": 2, "size": 32, "local_size": 16, "local": 3, "hidden": 24,
+    "prototypes": (20, 12), "bottleneck": 8, "koleo_group": 2, "frozen": 0.1, "learning_rate": 1e-3,
+}  # fmt: skip
+
+
+def _steps(s: Settings, source: str) -> dict[str, Any]:
+    pictures = len(list(Path(source).glob("*.png")))
+    return {"data": source, "batch": s.batch, "epochs": (s.steps + 0.5) * s.batch / pictures}
+
+
+def dino(settings: Settings, world: World) -> Recipe:
+    """Self-supervision on the pictures of a folder, centred as `optimiser` says."""
+    centring = "softmax" if settings.optimiser == "sgd" else "sinkhorn"
+    s = dinov3.Settings(**SMALL, **_steps(settings, settings.data), centring=centring)
+    recipe = dinov3.dinov3(s, world)
+    return replace(recipe, data=Watched(recipe.data, _before(settings)))
+
+
+def anchored(settings: Settings, world: World) -> Recipe:
+    """Gram anchoring on the pictures of a folder, which holds the run that it starts from, too."""
+    s = dinov3_gram.Settings(**SMALL, **_steps(settings, settings.data), start=f"{settings.data}/run")
+    recipe = dinov3_gram.dinov3_gram(s, world)
+    return replace(recipe, data=Watched(recipe.data, _before(settings)))
 
 
 def clip(settings: Settings, world: World) -> Recipe:

@@ -52,11 +52,11 @@ class SquareCrop:
 
     def __call__(self, source: Source, generator: torch.Generator | None = None) -> UInt8[Tensor, "3 size size"]:
         """The pixels of one picture; raises Unreadable."""
-        across, along, stretch = _chances(generator, 3) if generator is not None else (0.5, 0.5, 0.0)
+        across, along, stretch = chances(generator, 3) if generator is not None else (0.5, 0.5, 0.0)
         part = 1 / (1 + stretch * (self.zoom - 1))  # of the short side that is seen
-        pixels, (width, height) = _decoded(source, math.ceil(MARGIN * self.size / part))
+        pixels, (width, height) = decoded(source, math.ceil(MARGIN * self.size / part))
         side = part * min(width, height)
-        return _cut(
+        return cut(
             pixels, (across * (width - side), along * (height - side), side, side), self.size, self.interpolation
         )
 
@@ -78,13 +78,18 @@ class ResizedCrop:
         """The pixels of one picture; raises Unreadable."""
         if generator is None:
             return SquareCrop(self.size, interpolation=self.interpolation)(source)
-        chance = _chances(generator, 4 * TRIES + 1)
+        chance = chances(generator, self.draws)
         area = self.scale[0] + chance[0] * (self.scale[1] - self.scale[0])
-        pixels, (width, height) = _decoded(source, math.ceil(MARGIN * self.size * math.sqrt(self.ratio[1] / area)))
-        cut = _cut(pixels, self._box(width, height, chance), self.size, self.interpolation)
-        return cut.flip(-1) if self.flip and chance[-1] < 0.5 else cut
+        pixels, (width, height) = decoded(source, math.ceil(MARGIN * self.size * math.sqrt(self.ratio[1] / area)))
+        crop = cut(pixels, self.box(width, height, chance), self.size, self.interpolation)
+        return crop.flip(-1) if self.flip and chance[-1] < 0.5 else crop
 
-    def _box(self, width: float, height: float, chance: list[float]) -> tuple[float, float, float, float]:
+    @property
+    def draws(self) -> int:
+        """How many random numbers a crop takes; the last one decides on the flip."""
+        return 4 * TRIES + 1
+
+    def box(self, width: float, height: float, chance: list[float]) -> tuple[float, float, float, float]:
         """Left, top, width, height of the rectangle; the ratio is even on a logarithmic scale."""
         low, high = (math.log(value) for value in self.ratio)
         for i in range(0, 4 * TRIES, 4):
@@ -97,11 +102,12 @@ class ResizedCrop:
         return (width - across) / 2, (height - down) / 2, across, down
 
 
-def _chances(generator: torch.Generator, count: int) -> list[float]:
+def chances(generator: torch.Generator, count: int) -> list[float]:
+    """Random numbers from 0 to 1, one after another."""
     return torch.rand(count, generator=generator).tolist()
 
 
-def _decoded(source: Source, at_least: int) -> tuple[UInt8[Tensor, "1 3 h w"], tuple[int, int]]:
+def decoded(source: Source, at_least: int) -> tuple[UInt8[Tensor, "1 3 h w"], tuple[int, int]]:
     """A picture's pixels, decoded no finer than a short side of `at_least` needs, and its (width, height) so."""
     if isinstance(source, np.ndarray) and source.dtype == np.uint8 and source.ndim == 3 and source.shape[2] == 3:
         array: np.ndarray[Any, Any] = np.array(source)  # as sources map it into memory: not to be written to
@@ -111,7 +117,7 @@ def _decoded(source: Source, at_least: int) -> tuple[UInt8[Tensor, "1 3 h w"], t
     return pixels, (pixels.shape[3], pixels.shape[2])
 
 
-def _cut(
+def cut(
     pixels: UInt8[Tensor, "1 3 h w"], box: tuple[float, float, float, float], size: int, interpolation: Filter
 ) -> UInt8[Tensor, "3 size size"]:
     """The part of a picture in a box, resized with antialiasing."""

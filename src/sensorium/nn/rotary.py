@@ -96,7 +96,7 @@ def _turned(
 
 
 class _Turn(torch.autograd.Function):
-    """A rotation's gradient is the rotation back: autograd's own, through the writes in place, takes five times as long."""
+    """A rotation's gradient is the rotation back; autograd's own, through writes in place, takes five times as long."""
 
     @staticmethod
     def forward(x: Tensor, sin: Tensor, twice: Tensor) -> Tensor:

@@ -29,6 +29,20 @@ class Weight(NamedTuple):
 PRETRAINING = Weight()
 
 
+def weights(
+    *, local_crops: int, global_crops: int = 2, weight: Weight = PRETRAINING, ignore_diagonal: bool = True
+) -> dict[str, float]:
+    """What each term of the sum above counts, by name."""
+    both, mixed = pair_shares(global_crops, local_crops, ignore_diagonal=ignore_diagonal)
+    return {
+        "dino_global": weight.dino * both,
+        "dino_local": weight.dino * mixed * weight.local,
+        "koleo": weight.koleo,
+        "ibot": weight.ibot,
+        "gram": weight.gram,
+    }
+
+
 def total(
     dino_global: Scalar,
     dino_local: Scalar,
@@ -44,14 +58,10 @@ def total(
 
     A term of weight zero is left out, so that what is not a number there does not spread.
     """
-    both, mixed = pair_shares(len(koleo), local_crops, ignore_diagonal=ignore_diagonal)
-    terms: list[tuple[float, Tensor | None]] = [
-        (weight.dino * both, dino_global),
-        (weight.dino * mixed * weight.local, dino_local),
-        (weight.koleo, koleo.sum()),
-        (weight.ibot, ibot),
-        (weight.gram, gram),
-    ]
-    if gram is None and weight.gram:
+    factors = weights(local_crops=local_crops, global_crops=len(koleo), weight=weight, ignore_diagonal=ignore_diagonal)
+    terms = {"dino_global": dino_global, "dino_local": dino_local, "koleo": koleo.sum(), "ibot": ibot}
+    if gram is not None:
+        terms["gram"] = gram
+    elif weight.gram:
         raise ValueError("the Gram term has a weight and no value")
-    return torch.stack([factor * term for factor, term in terms if term is not None and factor]).sum()
+    return torch.stack([factors[name] * term for name, term in terms.items() if factors[name]]).sum()

@@ -4,25 +4,37 @@ https://arxiv.org/abs/2111.07832): a student names the prototypes that its own m
 Everything is computed in float32, whatever precision is in force around it. `teacher` always means probabilities.
 """
 
+from collections.abc import Callable
+
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 
+def _here(x: Tensor) -> Tensor:
+    return x
+
+
 @torch.no_grad()
 def sinkhorn(
-    logits: Float[Tensor, "*rows prototypes"], temperature: float, *, iterations: int = 3
+    logits: Float[Tensor, "*rows prototypes"],
+    temperature: float,
+    *,
+    iterations: int = 3,
+    total: Callable[[Tensor], Tensor] = _here,
 ) -> Float[Tensor, "*rows prototypes"]:
     """Probabilities whose rows sum to one and whose prototypes are used alike (SwAV, Caron et al. 2020, section 3.1).
 
-    All rows are balanced together: both crops of a teacher go in at once; of patches only the masked ones do.
+    All rows are balanced together: both crops of a teacher go in at once; of patches only the masked ones do. Where the
+    rows are spread over processes, `total` adds a tensor up over them; how many rows each has may differ, and be none.
     No maximum is subtracted, as in the reference: |logits / temperature| has to stay below 88.
     """
     table = (logits.float().flatten(0, -2) / temperature).exp()
-    table = table / table.sum()
-    rows, prototypes = table.shape
+    prototypes = table.shape[1]
+    rows = total(table.new_tensor(len(table)))
+    table = table / total(table.sum())
     for _ in range(iterations):
-        table = table / (table.sum(0, keepdim=True) * prototypes)
+        table = table / (total(table.sum(0, keepdim=True)) * prototypes)
         table = table / (table.sum(1, keepdim=True) * rows)
     return (table * rows).view(logits.shape)
 
@@ -37,10 +49,15 @@ def centred_softmax(
 
 @torch.no_grad()
 def moved_centre(
-    centre: Float[Tensor, "1 prototypes"], logits: Float[Tensor, "*rows prototypes"], momentum: float = 0.9
+    centre: Float[Tensor, "1 prototypes"],
+    logits: Float[Tensor, "*rows prototypes"],
+    momentum: float = 0.9,
+    *,
+    total: Callable[[Tensor], Tensor] = _here,
 ) -> Float[Tensor, "1 prototypes"]:
-    """The running mean after one batch of teacher logits (Caron et al. 2021, equation 4)."""
-    mean = logits.float().flatten(0, -2).mean(0, keepdim=True)
+    """The running mean after one batch of teacher logits (Caron et al. 2021, equation 4); `total` as for `sinkhorn`."""
+    table = logits.float().flatten(0, -2)
+    mean = total(table.sum(0, keepdim=True)) / total(table.new_tensor(len(table)))
     return centre * momentum + mean * (1 - momentum)
 
 

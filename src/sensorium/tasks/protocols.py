@@ -14,12 +14,12 @@ from torch import Tensor
 
 from sensorium.data.errors import SensoriumError, Unreadable
 from sensorium.data.labelled import Captioned, Labelled
+from sensorium.nn.neighbours import TEMPERATURE, K, vote
 from sensorium.tasks import few_shot as shots_of
 from sensorium.tasks import linear_probe
 from sensorium.tasks.embedding import Embedder, Reading
 from sensorium.tasks.features import Progress, Report, compute, silent
 from sensorium.tasks.metrics import headline, judge, measure
-from sensorium.tasks.neighbours import TEMPERATURE, K, vote
 from sensorium.tasks.retrieval_metrics import caption_ranks, retrieval
 from sensorium.tasks.zero_shot import TEMPLATES, check_templates, class_vectors
 
@@ -167,9 +167,15 @@ def nearest_neighbours(
     temperature: float = TEMPERATURE,
     how: How | None = None,
 ) -> Result:
-    """The nearest training pictures vote (`sensorium.tasks.neighbours`)."""
+    """The nearest training pictures vote (`sensorium.nn.neighbours`).
+
+    Raises SensoriumError where there are fewer than k of them.
+    """
     how = how or How()
     learned, seen = _pair(embedder, train, test, "features", how)
+    if not 1 <= k <= len(learned.vectors):
+        count = len(learned.vectors)
+        raise SensoriumError(f"k={k}: there are {count} pictures to learn from; choose 1 to {count}")
     truth, device = learned.truth("kNN"), embedder.device
     memory, labels = learned.vectors.to(device), truth.to(device)
     seen.truth("kNN")

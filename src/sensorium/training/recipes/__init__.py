@@ -3,5 +3,7 @@
 # What `sensorium train NAME` runs: "module:function", imported when it is asked for.
 RECIPES = {
     "clip": "sensorium.training.recipes.clip:clip",
+    "dinov3": "sensorium.training.recipes.dinov3:dinov3",
+    "dinov3-gram": "sensorium.training.recipes.dinov3_gram:dinov3_gram",
     "vit": "sensorium.training.recipes.vit:vit",
 }

@@ -8,8 +8,6 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from sensorium.data.errors import SensoriumError
-
 K, TEMPERATURE = 20, 0.07
 BLOCK = 1024  # pictures compared with all training pictures at once
 
@@ -25,15 +23,14 @@ def vote(
 ) -> Float[Tensor, "m classes"]:
     """The share of the votes that each class gets; vectors need not be of length 1.
 
-    Raises SensoriumError where there are fewer than k training pictures.
+    There have to be k training pictures. Computed as precisely as they are also under autocast.
     """
-    if not 1 <= k <= len(train):
-        raise SensoriumError(f"k={k}: there are {len(train)} pictures to learn from; choose 1 to {len(train)}")
-    memory = F.normalize(train, dim=-1)
-    scores: list[Tensor] = []
-    for some in test.split(BLOCK):
-        near, which = (F.normalize(some, dim=-1) @ memory.T).topk(k, dim=1)
-        weights = (near / temperature).softmax(1)  # the exponentials, divided by their sum: it changes no order
-        votes = some.new_zeros(len(some), classes)
-        scores.append(votes.scatter_add_(1, labels[which], weights))
-    return torch.cat(scores)
+    with torch.autocast(train.device.type, enabled=False):
+        memory = F.normalize(train, dim=-1)
+        scores: list[Tensor] = []
+        for some in test.split(BLOCK):
+            near, which = (F.normalize(some, dim=-1) @ memory.T).topk(k, dim=1)
+            weights = (near / temperature).softmax(1)  # the exponentials, divided by their sum: it changes no order
+            votes = some.new_zeros(len(some), classes)
+            scores.append(votes.scatter_add_(1, labels[which], weights))
+        return torch.cat(scores)

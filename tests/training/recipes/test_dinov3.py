@@ -1,0 +1,199 @@
+"""Self-distillation and Gram anchoring as users run them: what is learned, hidden, frozen, followed; kills and resumes;
+one process and two."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import Tensor
+
+import sensorium
+from sensorium.data import emoji
+from sensorium.data.errors import SensoriumError
+from sensorium.models.dinov3 import DINOv3
+from sensorium.tasks.embedding import Embedder
+from sensorium.training.loop import train
+from sensorium.training.recipe import Engine, Recipe
+from sensorium.training.recipes import dinov3, dinov3_gram
+from sensorium.training.run_folder import RunFolder, read_metrics
+from sensorium.training.saving import found, read_weights
+from sensorium.training.world import World
+from tests import tiny_emoji
+from tests.training.lines import SMALL
+from tests.training.processes import go
+from tests.training.test_resume import KILLED, equal, losses, said, weights
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Twenty pictures of coloured noise, and a run of six steps on them in `run`."""
+    folder = tmp_path_factory.mktemp("pictures")
+    dice = np.random.default_rng(0)
+    for i in range(20):
+        small = Image.fromarray(dice.integers(0, 256, (6, 6, 3), dtype=np.uint8))
+        small.resize((48, 40), Image.Resampling.BICUBIC).save(folder / f"{i}.png")
+    assert go(folder / "run", "dino", data=str(folder), steps=6, batch=4) == [0], said(folder / "run")
+    return folder
+
+
+def settings(pictures: Path, **others: Any) -> dinov3.Settings:
+    return dinov3.Settings(**{**SMALL, "data": str(pictures), "batch": 4, "epochs": 2.0, **others})
+
+
+def run(recipe: Recipe, folder: Path, engine: Engine | None = None) -> list[dict[str, float]]:
+    place = RunFolder(folder)
+    place.create({"recipe": "test", "settings": {}, "engine": {}})
+    train(recipe, engine or Engine(), place, World())
+    return read_metrics(place)
+
+
+def copied(recipe: Recipe) -> dict[str, Tensor]:
+    return {name: value.clone() for name, value in recipe.model.state_dict().items()}
+
+
+def test_what_it_learns_is_a_model_and_knows_more_than_at_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    small = tiny_emoji.make(tmp_path / "emoji")
+    monkeypatch.setattr(emoji, "emoji", lambda size=64: small)
+    s = dinov3.Settings(
+        **{**SMALL, "batch": 16, "epochs": 20.0, "evaluations": 1, "learning_rate": 2e-3, "flip": False}
+    )
+    recipe = dinov3.dinov3(s, World())
+    assert recipe.evaluate is not None
+    before = recipe.evaluate(0)["knn"]
+    records = run(recipe, tmp_path / "run", Engine(precision="bf16"))
+    assert records[-1]["evaluate/knn"] > max(before, 0.5), "of four patterns, by an artist it never saw"
+    assert recipe.export is not None
+    recipe.export(tmp_path / "model")
+    model = sensorium.load(tmp_path / "model")
+    assert isinstance(model, Embedder)
+    assert isinstance(model.model, DINOv3)
+    assert torch.equal(model.model.cls, recipe.model.get_parameter("teacher.trunk.cls"))
+
+
+def test_a_teacher_follows_and_prototypes_are_thawed_late(pictures: Path) -> None:
+    s = settings(pictures, frozen=0.5, momentum=(0.9, 0.9), warmup=0.0)
+    recipe = dinov3.dinov3(s, World())
+    begun = copied(recipe)
+    seen: list[dict[str, Tensor]] = []
+
+    def after(step: int) -> None:
+        recipe.after_step(step)
+        seen.append(copied(recipe))
+
+    run(replace(recipe, after_step=after), pictures / "thawed")
+    moved = [
+        not torch.equal(x["student.dino.prototypes.weight"], begun["student.dino.prototypes.weight"]) for x in seen
+    ]
+    assert moved == [False] * 5 + [True] * 5
+    for before, now in zip([begun, *seen], seen, strict=False):
+        for name in ("trunk.blocks.0.mlp.up.weight", "ibot.mlp.0.weight"):
+            expected = 0.9 * before[f"teacher.{name}"] + 0.1 * now[f"student.{name}"]
+            torch.testing.assert_close(now[f"teacher.{name}"], expected)
+    assert not any(p.requires_grad for n, p in recipe.model.named_parameters() if n.startswith("teacher"))
+
+
+def test_as_many_patches_are_hidden_in_every_batch_however_it_is_shared(pictures: Path) -> None:
+    crops = dinov3.Crops(settings(pictures))
+    counts = [batch["mask"].flatten(1).sum(1) for batch in crops.batches(8, start=0, steps=5)]
+    assert len({int(count.sum()) for count in counts}) == 1, "exact counts, section 3.2"
+    assert sum((count == 0).sum() for count in counts) > 0, "half of the crops are whole"
+    parts = [list(crops.batches(8, start=3, steps=5, rank=rank, world=2)) for rank in range(2)]
+    for whole, *shared in zip(crops.batches(8, start=3, steps=5), *parts, strict=True):
+        for name in whole:
+            assert torch.equal(whole[name], torch.cat([part[name] for part in shared]))
+
+
+@pytest.mark.parametrize("line", ["dino", "anchored"])
+def test_a_killed_run_goes_on_bit_by_bit(line: str, pictures: Path, tmp_path: Path) -> None:
+    """Student, teacher, Gram teacher, heads, centres, schedules and data."""
+    common: dict[str, Any] = {"data": str(pictures), "steps": 6, "batch": 4, "optimiser": "sgd"}
+    whole, folder = tmp_path / "whole", tmp_path / "run"
+    assert go(whole, line, **common) == [0], said(whole)
+    assert KILLED in go(folder, line, **common, kill=4)
+    assert go(folder, line, **common) == [0], said(folder)
+    assert losses(folder) == losses(whole)
+    assert equal(weights(folder), weights(whole))
+    assert {name.split(".")[0] for name in weights(folder)} >= {"student", "teacher", "centre", "patch_centre"}
+
+
+@pytest.mark.parametrize("line", ["dino", "anchored"])
+@pytest.mark.parametrize("optimiser", ["adamw", "sgd"], ids=["sinkhorn", "softmax"])
+def test_two_processes_learn_as_one(line: str, optimiser: str, pictures: Path, tmp_path: Path) -> None:
+    """Sinkhorn's sums and the centres are of both processes; KoLeo's groups of two stay within one."""
+    for processes in (1, 2):
+        folder = tmp_path / str(processes)
+        codes = go(folder, line, processes=processes, data=str(pictures), steps=4, batch=4, optimiser=optimiser)
+        assert codes == [0] * processes, said(folder)
+    torch.testing.assert_close(losses(tmp_path / "2"), losses(tmp_path / "1"), rtol=1e-4, atol=1e-5)
+
+
+def refined(pictures: Path, **others: Any) -> dinov3_gram.Settings:
+    start = str(pictures / "run")
+    return dinov3_gram.Settings(**{**SMALL, "data": str(pictures), "batch": 4, "epochs": 2.0, "start": start, **others})
+
+
+def test_a_refinement_begins_where_the_run_ended_and_its_anchor_is_replaced(pictures: Path, tmp_path: Path) -> None:
+    checkpoints = found(RunFolder(pictures / "run"))
+    s = refined(pictures, early=str(checkpoints[0]), replace_first=0.5, replace_every=0.2, replacements=2)
+    recipe = dinov3_gram.dinov3_gram(s, World())
+    first, last = (read_weights(path) for path in (checkpoints[0], checkpoints[-1]))
+    begun, name = copied(recipe), "blocks.1.mlp.up.weight"
+    assert torch.equal(begun[f"student.trunk.{name}"], last[f"student.trunk.{name}"])
+    assert torch.equal(begun[f"teacher.trunk.{name}"], last[f"teacher.trunk.{name}"])
+    assert torch.equal(begun[f"anchor.{name}"], first[f"teacher.trunk.{name}"])
+    anchors: list[Tensor] = []
+    teachers: list[Tensor] = []
+
+    def after(step: int) -> None:
+        recipe.after_step(step)
+        anchors.append(copied(recipe)[f"anchor.{name}"])
+        teachers.append(copied(recipe)[f"teacher.trunk.{name}"])
+
+    records = run(replace(recipe, after_step=after), tmp_path / "run")
+    changed = [i for i in range(10) if not torch.equal(anchors[i], ([begun[f"anchor.{name}"], *anchors])[i])]
+    assert changed == [5, 7], "after steps that are multiples of two, from the fifth on, twice"
+    assert all(torch.equal(anchors[i], teachers[i]) for i in changed)
+    assert records[0]["loss/gram"] == 0 < records[-1]["loss/gram"]
+
+
+def test_an_anchor_that_is_the_student_asks_for_nothing(pictures: Path) -> None:
+    """The same pixels, weights and size: then the term is as good as zero, and grows with the distance."""
+    s = refined(pictures, gram_size=32)
+    recipe = dinov3_gram.dinov3_gram(s, World())
+    model = recipe.model
+    assert isinstance(model, dinov3.Distilled)
+    assert model.anchor is not None
+    model.anchor.load_state_dict(model.student.trunk.state_dict())
+    batch = dict(next(iter(recipe.data.batches(4, start=0, steps=1))))
+    batch |= {"global": batch["plain"], "mask": torch.zeros_like(batch["mask"])}
+    with torch.no_grad():
+        same = recipe.losses(batch, 9)["gram"]
+        model.anchor.blocks[0].mlp.up.weight.mul_(-1)
+        other = recipe.losses(batch, 9)["gram"]
+    assert same < 1e-9 < other
+
+
+def test_settings_that_cannot_work_are_refused(pictures: Path, tmp_path: Path) -> None:
+    for changes, said_of in (
+        ({"size": 30}, "size=30: a crop has to be a multiple of the patch, 8 pixels"),
+        ({"preset": "dinov3-vit-x"}, "no such size; there are dinov3-vit-s-16"),
+        ({"start": str(pictures / "run"), "preset": "dinov3-vit-s-16"}, "leave preset out"),
+        ({"start": str(pictures / "run"), "width": 128}, "does not fit these settings: student.dino.*98 in all"),
+    ):
+        with pytest.raises(SensoriumError, match=said_of):
+            dinov3.dinov3(settings(pictures, **changes), World())
+    with pytest.raises(SensoriumError, match="koleo_group=3 does not divide the 4 pictures"):
+        run(dinov3.dinov3(settings(pictures, koleo_group=3), World()), tmp_path / "odd")
+    with pytest.raises(SensoriumError, match="start: name the run"):
+        dinov3_gram.dinov3_gram(refined(pictures, start=""), World())
+    shallow = dinov3.dinov3(settings(pictures, depth=1), World())
+    assert shallow.export is not None
+    shallow.export(tmp_path / "model")
+    with pytest.raises(SensoriumError, match="is of another size than start"):
+        dinov3_gram.dinov3_gram(refined(pictures, early=str(tmp_path / "model")), World())
