@@ -96,7 +96,8 @@ def _turned(
 
 
 class _Turn(torch.autograd.Function):
-    """A rotation's gradient is the rotation back: autograd's own, through the writes in place, takes five times as long."""
+    """A rotation whose gradient is the rotation back: autograd's own, through the writes in place, takes five times as
+    long."""
 
     @staticmethod
     def forward(x: Tensor, sin: Tensor, twice: Tensor) -> Tensor:
