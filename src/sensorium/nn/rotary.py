@@ -88,7 +88,7 @@ def _turned(
     x: Float[Tensor, "b h n d"], sin: Float[Tensor, "n half"], twice: Float[Tensor, "n d"], sign: int = 1
 ) -> Float[Tensor, "b h n d"]:
     """Both halves of every head turned, in the precision of the table; backwards where `sign` is -1."""
-    wide, half = x.to(sin.dtype), sin.shape[1]
+    wide, half = x.to(sin.dtype, memory_format=torch.contiguous_format), sin.shape[1]
     turned = wide * twice
     turned[..., :half].addcmul_(wide[..., half:], sin, value=-sign)
     turned[..., half:].addcmul_(wide[..., :half], sin, value=sign)
