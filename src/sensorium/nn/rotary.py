@@ -88,7 +88,7 @@ def _turned(
     x: Float[Tensor, "b h n d"], sin: Float[Tensor, "n half"], twice: Float[Tensor, "n d"], sign: int = 1
 ) -> Float[Tensor, "b h n d"]:
     """Both halves of every head turned, in the precision of the table; backwards where `sign` is -1."""
-    wide, half = x.to(sin.dtype), sin.shape[1]
+    wide, half = x.to(sin.dtype, memory_format=torch.contiguous_format), sin.shape[1]
     turned = wide * twice
     turned[..., :half].addcmul_(wide[..., half:], sin, value=-sign)
     turned[..., half:].addcmul_(wide[..., :half], sin, value=sign)
@@ -96,7 +96,8 @@ def _turned(
 
 
 class _Turn(torch.autograd.Function):
-    """A rotation's gradient is the rotation back; autograd's own, through writes in place, takes five times as long."""
+    """A rotation whose gradient is the rotation back: autograd's own, through the writes in place, takes five times as
+    long."""
 
     @staticmethod
     def forward(x: Tensor, sin: Tensor, twice: Tensor) -> Tensor:
