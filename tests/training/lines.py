@@ -21,7 +21,7 @@ from sensorium.training.chunked import chunked
 from sensorium.training.ema import follow
 from sensorium.training.optimisers import adamw, lamb, lars, sgd
 from sensorium.training.recipe import Batch, Data, Recipe
-from sensorium.training.recipes import dinov3, dinov3_gram
+from sensorium.training.recipes import dinov3, dinov3_distill, dinov3_gram
 from sensorium.training.schedules import cosine
 from sensorium.training.world import World
 from tests import tiny
@@ -187,6 +187,15 @@ def anchored(settings: Settings, world: World) -> Recipe:
     """Gram anchoring on the pictures of a folder, which holds the run that it starts from, too."""
     s = dinov3_gram.Settings(**SMALL, **_steps(settings, settings.data), start=f"{settings.data}/run")
     recipe = dinov3_gram.dinov3_gram(s, world)
+    return replace(recipe, data=Watched(recipe.data, _before(settings)))
+
+
+def distilled(settings: Settings, world: World) -> Recipe:
+    """Two students of the run in the pictures' folder."""
+    s = dinov3_distill.Settings(
+        **SMALL, **_steps(settings, settings.data), teacher=f"{settings.data}/run", students=("64x1", "64x2")
+    )
+    recipe = dinov3_distill.dinov3_distill(s, world)
     return replace(recipe, data=Watched(recipe.data, _before(settings)))
 
 

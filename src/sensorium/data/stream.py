@@ -34,6 +34,14 @@ HOPELESS = 1000  # damaged samples in a row after which a source is given up
 MASK = (1 << 64) - 1
 
 
+class Taken(Protocol):
+    """Prepared samples by their position, as `Stream.take` gives them."""
+
+    def take(self, position: int, damaged: dict[str, str]) -> Mapping[str, Tensor]:
+        """See `Stream.take`."""
+        ...
+
+
 class Source(Protocol):
     """Samples by number. `name` stands in messages; reading a damaged sample raises Unreadable, naming file and row."""
 
@@ -246,7 +254,7 @@ class Batches(Iterator[dict[str, Tensor]]):
     """
 
     def __init__(
-        self, stream: Stream, batch: int, steps: range, *, rank: int = 0, world: int = 1, workers: int = 0
+        self, stream: Taken, batch: int, steps: range, *, rank: int = 0, world: int = 1, workers: int = 0
     ) -> None:
         if batch < 1 or world < 1 or not 0 <= rank < world:
             raise SensoriumError(f"batch={batch}, rank={rank}, world={world}: no slice of a batch")
@@ -320,7 +328,7 @@ _Item = tuple[dict[str, Tensor] | SensoriumError, dict[str, str]]  # errors as v
 class _Rows(Dataset[_Item]):
     """Step to this process's collated rows, and what was found damaged among them."""
 
-    stream: Stream
+    stream: Taken
     batch: int
     first: int
     count: int

@@ -4,6 +4,8 @@
 RECIPES = {
     "clip": "sensorium.training.recipes.clip:clip",
     "dinov3": "sensorium.training.recipes.dinov3:dinov3",
+    "dinov3-distill": "sensorium.training.recipes.dinov3_distill:dinov3_distill",
+    "dinov3-highres": "sensorium.training.recipes.dinov3_highres:dinov3_highres",
     "dinov3-gram": "sensorium.training.recipes.dinov3_gram:dinov3_gram",
     "vit": "sensorium.training.recipes.vit:vit",
 }

@@ -8,11 +8,11 @@ sections 3.2 and 4; https://arxiv.org/abs/2508.10104).
 """
 
 import random
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -25,6 +25,7 @@ from sensorium.data.errors import SensoriumError
 from sensorium.data.multicrop import MultiCrop
 from sensorium.data.preprocess import IMAGENET_MEAN, IMAGENET_STD, Preprocess
 from sensorium.data.sources import open_source
+from sensorium.data.stream import Batches as RowsOfSteps
 from sensorium.data.stream import Sample, Stream, mix
 from sensorium.models.dinov3 import PRESETS, DINOHead, DINOv3, DINOv3Config
 from sensorium.nn.neighbours import vote
@@ -46,8 +47,9 @@ from sensorium.training.parameter_groups import Multiplier
 from sensorium.training.recipe import Batch, Batches, Recipe
 from sensorium.training.recipes.vit import Prepare, labels_of
 from sensorium.training.run_folder import RunFolder
-from sensorium.training.saving import found, read_weights
+from sensorium.training.saving import MANIFEST, found, read_weights
 from sensorium.training.schedules import Values, cosine, warmup_cosine
+from sensorium.training.settings import from_json, has
 from sensorium.training.world import World
 
 Decay = Literal["cosine", "none"]
@@ -60,7 +62,8 @@ class Settings:
 
     data: str = "emoji"  # or a folder, manifest, tar pattern ...: what `sensorium data show` reads; no labels needed
     validation: str = ""  # labelled pictures whose neighbours among labelled `data` are asked from time to time
-    start: str = ""  # weights to go on from: a run of this recipe (a folder or one checkpoint), a preset, a hub id ...
+    start: str = ""  # to go on from: a run of this recipe (a folder or one checkpoint), which brings its own sizes; or
+    # weights of a trunk (a preset with public weights, a hub id, a folder, a file), whose heads begin anew
     preset: str = ""  # sizes by name, with random weights
     patch: int = 8
     width: int = 192
@@ -101,6 +104,7 @@ class Branch(nn.Module):
 
     def __init__(self, trunk: DINOv3, s: Settings) -> None:
         super().__init__()
+        s = sizes(s)
         self.trunk = trunk
         self.dino, self.ibot = (
             DINOHead(trunk.dim, count, hidden=s.hidden, bottleneck=s.bottleneck) for count in s.prototypes
@@ -183,57 +187,117 @@ class Extra:
     after: Callable[[int], None]
 
 
+class Targets(NamedTuple):
+    """What a teacher says of the large crops: probabilities of prototypes, for classes and for hidden patches."""
+
+    classes: Float[Tensor, "2 b prototypes"]
+    patches: Float[Tensor, "masked prototypes"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Views:
+    """The crops of a batch, crop by crop: the first large one of all pictures, then the second; so the small ones."""
+
+    large: Float[Tensor, "n 3 h w"]
+    small: Float[Tensor, "m 3 h w"]
+    hidden: Bool[Tensor, "n patches"]
+    pictures: int
+
+    @classmethod
+    def of(cls, batch: Batch, steps: Preprocess) -> "Views":
+        """Those of a batch of `Crops`, normalised."""
+        large, small, hidden = (crop_major(batch[name]) for name in ("global", "local", "mask"))
+        return cls(
+            large=steps.normalise(large), small=steps.normalise(small), hidden=hidden, pictures=len(batch["global"])
+        )
+
+    def apart(self, x: Float[Tensor, "n d"]) -> Float[Tensor, "crops pictures d"]:
+        """The rows of each crop."""
+        return x.unflatten(0, (-1, self.pictures))
+
+
 def losses_of(
     model: Distilled, steps: Preprocess, s: Settings, world: World, temperature: Values, extra: Extra | None
 ) -> Callable[[Batch, int], Mapping[str, Tensor]]:
     """The sum of section 3.2, and what a refinement adds to it."""
-    student, teacher = model.student, model.teacher
+    balance = balanced_by(s, world, (model.centre, model.patch_centre))
+
+    def losses(batch: Batch, step: int) -> Mapping[str, Tensor]:
+        views = Views.of(batch, steps)
+        targets = say(model.teacher, views, balance, float(temperature[step]))
+        terms, patches = guess(model.student, views, targets, s, local=float(extra.local[step]) if extra else 1.0)
+        if extra is not None:
+            terms["gram"] = float(extra.weight[step]) * extra.loss(patches, batch, step)
+        return terms | {"_prototypes": in_use(targets.classes)}
+
+    return losses
+
+
+Balance = Callable[[Tensor, int, float], Tensor]
+
+
+def balanced_by(s: Settings, world: World, centres: tuple[Tensor, Tensor]) -> Balance:
+    """From a teacher's scores to probabilities that use all prototypes, over all processes; `which` head's centre."""
+
+    def balance(logits: Tensor, which: int, temperature: float) -> Tensor:
+        if s.centring == "sinkhorn":
+            return sinkhorn(logits, temperature, total=world.sum)
+        chosen = centred_softmax(logits, centres[which], temperature)
+        centres[which].copy_(moved_centre(centres[which], logits, total=world.sum))  # for the next step
+        return chosen
+
+    return balance
+
+
+@torch.no_grad()
+def say(teacher: Branch, views: Views, balance: Balance, temperature: float) -> Targets:
+    """What the teacher makes of the large crops, of which it sees everything."""
+    seen = teacher.trunk(views.large)
+    return Targets(
+        balance(views.apart(teacher.dino(seen.cls)), 0, temperature),
+        balance(teacher.ibot(seen.patches[views.hidden]), 1, temperature),
+    )
+
+
+def guess(
+    student: Branch, views: Views, targets: Targets, s: Settings, *, local: float = 1.0
+) -> tuple[dict[str, Tensor], Float[Tensor, "n patches d"]]:
+    """The student's weighted losses, and its patches of the large crops, hidden ones too.
+
+    Raises SensoriumError where KoLeo's groups do not divide the pictures.
+    """
+    rows = views.pictures
+    if s.koleo_group and rows % s.koleo_group:
+        raise SensoriumError(
+            f"koleo_group={s.koleo_group} does not divide the {rows} pictures that a process sees at a time"
+        )
 
     def augment(places: Float[Tensor, "n 2"]) -> Float[Tensor, "n 2"]:
         return augmented_coordinates(places, iter(lambda: float(torch.rand(())), None), rescale=s.rescale)
 
-    def balanced(logits: Tensor, centre: Tensor, at: float) -> Tensor:
-        if s.centring == "sinkhorn":
-            return sinkhorn(logits, at, total=world.sum)
-        chosen = centred_softmax(logits, centre, at)
-        centre.copy_(moved_centre(centre, logits, total=world.sum))  # for the next step
-        return chosen
+    whole, parts = student.trunk.several(
+        [views.large, views.small],
+        [views.hidden, None],
+        local=[False, True],
+        augment=augment if s.rescale else None,
+    )
+    large, small = (views.apart(student.dino(x.cls)) for x in (whole, parts))
+    patches = student.ibot(whole.patches[views.hidden])
+    groups = whole.cls.unflatten(0, (2, -1, s.koleo_group or rows)).flatten(0, 1)
+    terms = {
+        "dino_global": class_distillation(large, targets.classes, ignore_diagonal=True),
+        "dino_local": class_distillation(small, targets.classes),
+        "ibot": patch_distillation(patches, targets.patches, mask_weight(views.hidden), 2 * rows),
+        "koleo": 2 * torch.stack([koleo(group) for group in groups]).mean(),  # of both large crops
+    }
+    weight = objective.weights(local_crops=len(small), weight=objective.Weight(koleo=s.koleo, local=local))
+    return {name: weight[name] * term for name, term in terms.items()}, whole.patches
 
-    def losses(batch: Batch, step: int) -> Mapping[str, Tensor]:
-        large, small, hidden = (crop_major(batch[name]) for name in ("global", "local", "mask"))
-        rows = len(batch["global"])
-        if s.koleo_group and rows % s.koleo_group:
-            raise SensoriumError(
-                f"koleo_group={s.koleo_group} does not divide the {rows} pictures that a process sees at a time"
-            )
-        large, small, at = steps.normalise(large), steps.normalise(small), float(temperature[step])
-        with torch.no_grad():
-            seen = teacher.trunk(large)
-            classes = balanced(teacher.dino(seen.cls).unflatten(0, (-1, rows)), model.centre, at)
-            patches = balanced(teacher.ibot(seen.patches[hidden]), model.patch_centre, at)
-        whole, parts = student.trunk.several(
-            [large, small], [hidden, None], local=[False, True], augment=augment if s.rescale else None
-        )
-        guess, guess_local = (student.dino(x.cls).unflatten(0, (-1, rows)) for x in (whole, parts))
-        groups = whole.cls.unflatten(0, (2, -1, s.koleo_group or rows)).flatten(0, 1)
-        spread = torch.stack([koleo(group) for group in groups]).unflatten(0, (2, -1)).mean(1)
-        terms = {
-            "dino_global": class_distillation(guess, classes, ignore_diagonal=True),
-            "dino_local": class_distillation(guess_local, classes),
-            "ibot": patch_distillation(student.ibot(whole.patches[hidden]), patches, mask_weight(hidden), 2 * rows),
-            "koleo": spread.sum(),
-        }
-        weight = objective.weights(
-            local_crops=len(guess_local),
-            weight=objective.Weight(koleo=s.koleo, local=float(extra.local[step]) if extra else 1.0),
-        )
-        weighted = {name: weight[name] * term for name, term in terms.items()}
-        if extra is not None:
-            weighted["gram"] = float(extra.weight[step]) * extra.loss(whole.patches, batch, step)
-        entropy = -(classes.mean((0, 1)) * classes.mean((0, 1)).clamp(min=1e-12).log()).sum()
-        return weighted | {"_prototypes": entropy.exp()}
 
-    return losses
+def in_use(classes: Float[Tensor, "2 b prototypes"]) -> Float[Tensor, ""]:
+    """How many prototypes the teacher uses: the exponential of the entropy of what it says on average. 1: collapse."""
+    mean = classes.mean((0, 1))
+    return (-(mean * mean.clamp(min=1e-12).log()).sum()).exp()
 
 
 def crop_major(x: Tensor) -> Tensor:
@@ -257,32 +321,43 @@ class Cropped:
 
 class Crops:
     """Crops of pictures, with the patches that the student does not see: masks follow from the step alone, for all
-    processes together, since how many patches are hidden in a batch is fixed (block masking)."""
+    processes together, since how many patches are hidden in a batch is fixed (block masking).
 
-    def __init__(self, s: Settings, *, plain_size: int = 0) -> None:
-        self.seed = s.seed
-        self.patch = trunk_config(s).patch
-        for name, size in (("size", s.size), ("local_size", s.local_size)):
+    `sizes` are pairs of large and small crops, of which every step has one, by chance, the same on all processes.
+    `finer` is how many times larger a teacher sees the large crops that are not distorted; 0: there are none.
+    """
+
+    def __init__(self, s: Settings, *, sizes: Sequence[tuple[int, int]] = (), finer: float = 0.0) -> None:
+        self.seed, self.patch = s.seed, trunk_config(s).patch
+        for size in (each for pair in sizes or [(s.size, s.local_size)] for each in pair):
             if size < self.patch or size % self.patch:
-                raise SensoriumError(f"{name}={size}: a crop has to be a multiple of the patch, {self.patch} pixels")
+                raise SensoriumError(f"crops of {size} pixels: take a multiple of the patch, which is {self.patch}")
+        if s.local < 1:
+            raise SensoriumError("local: one small crop or more")
         self.source = labels_of("emoji", "", s.held_out).train if s.data == "emoji" else open_source(s.data)
         self.steps = Preprocess(size=s.size, mean=IMAGENET_MEAN, std=IMAGENET_STD)
-        crops = MultiCrop(
-            size=s.size,
-            local_size=s.local_size,
-            local=s.local,
-            scale=s.scale,
-            local_scale=s.local_scale,
-            flip=s.flip,
-            plain_size=plain_size,
-        )
-        self.stream = Stream(sources=[self.source], prepare=Cropped(crops=crops), seed=s.seed)
+        self.streams = [
+            Stream(sources=[self.source], prepare=Cropped(crops=crops), seed=s.seed)
+            for crops in (
+                MultiCrop(
+                    size=large,
+                    local_size=small,
+                    local=s.local,
+                    scale=s.scale,
+                    local_scale=s.local_scale,
+                    flip=s.flip,
+                    plain_size=round(finer * large / self.patch) * self.patch,
+                )
+                for large, small in sizes or [(s.size, s.local_size)]
+            )
+        ]
 
     def batches(
         self, batch: int, *, start: int, steps: int, rank: int = 0, world: int = 1, workers: int = 0
     ) -> Batches:
         """See `Data`; every batch has "mask" (pictures, 2, patches) beside its crops."""
-        rows = self.stream.batches(batch, start=start, steps=steps, rank=rank, world=world, workers=workers)
+        taken = _ByStep(self.streams, batch, self.seed)
+        rows = RowsOfSteps(taken, batch, range(start, steps), rank=rank, world=world, workers=workers)
         return _Masked(rows, self, batch, start, rank)
 
     def masks(self, batch: int, size: int, step: int) -> Bool[Tensor, "pictures 2 patches"]:
@@ -297,6 +372,19 @@ class Crops:
             choice=np.random.RandomState(key % (1 << 32)),
         ).masks
         return masks.unflatten(0, (2, batch)).transpose(0, 1)
+
+
+@dataclass(frozen=True)
+class _ByStep:
+    """One of several streams for each step, the same for all its rows."""
+
+    streams: Sequence[Stream]
+    batch: int
+    seed: int
+
+    def take(self, position: int, damaged: dict[str, str]) -> Mapping[str, Tensor]:
+        which = mix(self.seed, 1, position // self.batch) % len(self.streams)
+        return self.streams[which].take(position, damaged)
 
 
 class _Masked:
@@ -352,11 +440,12 @@ def multipliers(s: Settings, depth: int) -> Multipliers:
 
 def trunk_config(s: Settings) -> DINOv3Config:
     """The sizes of the trunk."""
+    s = sizes(s)
     if s.preset and s.preset not in PRESETS:
         raise SensoriumError(f"preset={s.preset}: no such size; there are {', '.join(PRESETS)}")
     if s.preset:
         return PRESETS[s.preset]
-    if s.start and not is_run(s.start):
+    if s.start:
         return loaded_trunk(s.start).config
     return DINOv3Config(
         patch=s.patch,
@@ -397,29 +486,51 @@ def loaded_trunk(source: str) -> DINOv3:
 
 def is_run(place: str) -> bool:
     """Whether a run's folder, or one of its checkpoints, is there: not only a trunk, but heads and teacher too."""
-    return bool(place) and (RunFolder(Path(place)).config.exists() or (Path(place) / "checkpoint.json").exists())
+    return bool(place) and (RunFolder(Path(place)).config.exists() or (Path(place) / MANIFEST).exists())
 
 
-def state_of(place: str) -> dict[str, Tensor]:
-    """The whole model of a run: of its last checkpoint, or of the one that is named."""
+def checkpoint_of(place: str) -> Path:
+    """The last checkpoint of a run, or the one that is named. Raises SensoriumError where there is none yet."""
     path = Path(place)
-    if not (path / "checkpoint.json").exists():
-        checkpoints = found(RunFolder(path))
-        if not checkpoints:
-            raise SensoriumError(f"{place} has no checkpoint yet")
-        path = checkpoints[-1]
-    return read_weights(path)
+    if (path / MANIFEST).exists():
+        return path
+    checkpoints = found(RunFolder(path))
+    if not checkpoints:
+        raise SensoriumError(f"{place} has no checkpoint yet")
+    return checkpoints[-1]
 
 
-def go_on(model: nn.Module, place: str) -> None:
-    """Take over the student, the teacher and their heads from a run of this recipe."""
-    state = state_of(place)
-    mine = model.state_dict()
-    names = sorted(name for name in mine if not name.startswith("anchor."))
-    wrong = [name for name in names if name not in state or state[name].shape != mine[name].shape]
-    if wrong:
-        raise SensoriumError(f"{place} does not fit these settings: {', '.join(wrong[:5])} and {len(wrong)} in all")
+def settings_of(place: str) -> Settings:
+    """What a run was begun with, as far as it is a setting of this recipe."""
+    run = RunFolder(checkpoint_of(place).parent.parent)
+    known = {name: value for name, value in run.read_config()["settings"].items() if has(Settings, name)}
+    return from_json(Settings, known, f"{run.config}: settings")
+
+
+def sizes(s: Settings) -> Settings:
+    """The settings that say the sizes: those of the run that this one goes on from, or its own."""
+    while is_run(s.start):
+        s = settings_of(s.start)
+    return s
+
+
+def go_on(model: Distilled, place: str) -> None:
+    """Take over the student, the teacher, their heads and centres from a run of this recipe."""
+    state, mine = read_weights(checkpoint_of(place)), model.state_dict()
+    names = [name for name in mine if not name.startswith("anchor.")]
+    check_shapes(place, {name: mine[name] for name in names}, {name: state[name] for name in names if name in state})
     model.load_state_dict(mine | {name: state[name] for name in names})
+
+
+def check_shapes(place: str, mine: Mapping[str, Tensor], theirs: Mapping[str, Tensor]) -> None:
+    """Raises SensoriumError, naming what differs, unless both have the same names and shapes."""
+    wrong = sorted(
+        name
+        for name in mine.keys() | theirs.keys()
+        if name not in mine or name not in theirs or mine[name].shape != theirs[name].shape
+    )
+    if wrong:
+        raise SensoriumError(f"{place} is of another model: {', '.join(wrong[:5])}; {len(wrong)} weights in all")
 
 
 def export(trunk: DINOv3, folder: Path, steps: Preprocess) -> None:

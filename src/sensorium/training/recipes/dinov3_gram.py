@@ -19,6 +19,7 @@ from sensorium.objectives.gram import gram, resized_patches
 from sensorium.training.ema import follow, gram_update_due
 from sensorium.training.recipe import Batch, Recipe
 from sensorium.training.recipes import dinov3 as ssl
+from sensorium.training.saving import read_weights
 from sensorium.training.schedules import warmup_cosine
 from sensorium.training.world import World
 
@@ -29,7 +30,7 @@ class Settings(ssl.Settings):
 
     early: str = ""  # the Gram teacher: an early checkpoint of the run, or weights; "" is the one in `start`
     gram: float = 2.0  # the weight of the term
-    gram_size: int = 0  # pixels of what the Gram teacher sees; 0: twice the student's (section 4.3)
+    finer: float = 2.0  # how many times larger the Gram teacher sees the crops (section 4.3); 1: as the student
     ramp: float = 0.02  # share of the run in which the weight grows and that of small crops falls to a half
     replace_first: float = 0.25  # share of the run after which the Gram teacher first becomes the teacher of then
     replace_every: float = 0.25
@@ -46,6 +47,11 @@ def dinov3_gram(s: Settings, world: World) -> Recipe:
 
     sensorium train dinov3-gram --data emoji --set start=runs/ssl early=runs/ssl/checkpoints/step-00000500 --run runs/g
     """
+    return refined(s, world, ssl.Crops(s, finer=s.finer))
+
+
+def refined(s: Settings, world: World, crops: ssl.Crops) -> Recipe:
+    """The same on crops of any sizes."""
     if not s.start:
         raise SensoriumError("start: name the run, or the weights, that is refined")
     torch.manual_seed(s.seed)
@@ -58,7 +64,6 @@ def dinov3_gram(s: Settings, world: World) -> Recipe:
     anchor.load_state_dict(model.teacher.trunk.state_dict())
     if s.early:
         anchor.load_state_dict(early_trunk(s.early, anchor))
-    crops = ssl.Crops(s, plain_size=s.gram_size or 2 * s.size)
     return ssl.self_distillation(model, s, world, crops=crops, extra=anchored(model, anchor, crops, s))
 
 
@@ -66,18 +71,11 @@ def early_trunk(place: str, like: DINOv3) -> dict[str, Tensor]:
     """The weights of a Gram teacher: the teacher's of a run, or a model's. Raises SensoriumError where it is another
     size."""
     if ssl.is_run(place):
-        prefix = "teacher.trunk."
-        state = {k.removeprefix(prefix): v for k, v in ssl.state_of(place).items() if k.startswith(prefix)}
+        prefix, state = "teacher.trunk.", read_weights(ssl.checkpoint_of(place))
+        state = {name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}
     else:
         state = ssl.loaded_trunk(place).state_dict()
-    mine = like.state_dict()
-    wrong = sorted(
-        k for k in mine.keys() | state.keys() if k not in state or k not in mine or state[k].shape != mine[k].shape
-    )
-    if wrong:
-        raise SensoriumError(
-            f"early={place} is of another size than start: {', '.join(wrong[:5])} and {len(wrong)} in all"
-        )
+    ssl.check_shapes(place, like.state_dict(), state)
     return state
 
 
