@@ -76,10 +76,17 @@ def _looked(layout: str, parts: tuple[str, ...], opened: AnyDense) -> dict[str, 
             first = first or seen
     far = {"metres": [opened.near, opened.far]} if isinstance(opened, Depths) else {}
     return {
-        "name": opened.name, "layout": layout, "kind": opened.kind, "about": opened.about, **far,
-        "items": total, "parts": list(parts),
+        "name": opened.name,
+        "layout": layout,
+        "kind": opened.kind,
+        "about": opened.about,
+        **far,
+        "items": total,
+        "parts": list(parts),
         "classes": list(opened.classes) if isinstance(opened, Segmented) else [],
-        "first": first, "checked": len(looked), "problems": problems,
+        "first": first,
+        "checked": len(looked),
+        "problems": problems,
     }
 
 

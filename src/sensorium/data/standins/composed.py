@@ -156,8 +156,8 @@ def _match(split: str, index: int) -> Match:
 
 def inner_points(pixels: Pixels, count: int) -> NDArray[np.floating[Any]]:
     """Centres of opaque pixels away from the edge, each as far as can be from those before; x and y."""
-    solid = Image.fromarray((pixels[..., 3] > 200) * np.uint8(255))
-    inside = np.asarray(solid.filter(ImageFilter.MinFilter(5))) > 0
+    solid = Image.fromarray(np.pad((pixels[..., 3] > 200) * np.uint8(255), 2))
+    inside = np.asarray(solid.filter(ImageFilter.MinFilter(5)))[2:-2, 2:-2] > 0
     rows, columns = np.nonzero(inside if inside.any() else pixels[..., 3] > 127)
     candidates = np.column_stack([columns, rows]) + 0.5
     chosen = [int(((candidates - candidates.mean(0)) ** 2).sum(1).argmin())]
@@ -354,4 +354,5 @@ def _part(split: str) -> list[Cutout]:
 
 
 def _random(split: str, kind: int, index: int) -> Random:
+    _part(split)  # which says what there is
     return np.random.default_rng([SEED, SPLITS.index(split), kind, index])

@@ -6,6 +6,7 @@ COUNT. It is run so because Bullet talks on standard output and keeps what it ha
 
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -40,6 +41,10 @@ CLASSES = ("floor", "wall", *THINGS)
 ROOM, WALL = 4.0, 7.0  # metres: half the floor's side, the height of the walls; no picture looks over them
 
 
+Place = tuple[float, float, float]
+"""Of a thing on the floor: x, y and the radius that it takes, in metres."""
+
+
 class Rooms:
     """A running renderer and what it has loaded."""
 
@@ -56,8 +61,8 @@ class Rooms:
         """Let the renderer go."""
         self.bullet.disconnect(self.client)
 
-    def build(self, random: Random) -> dict[int, int]:
-        """A floor, four walls and three to six things on it; returns each body's class."""
+    def build(self, random: Random) -> tuple[dict[int, int], list[Place]]:
+        """A floor, four walls and three to six things on it; returns each body's class, and where things stand."""
         self.bullet.resetSimulation()
         classes: dict[int, int] = {}
         for half, at in (
@@ -68,14 +73,14 @@ class Rooms:
             body = self._box(half, at)
             self._cover(body, random)
             classes[body] = CLASSES.index("floor" if at[2] < 0 else "wall")
-        taken: list[tuple[float, float, float]] = []
+        taken: list[Place] = []
         names = list(THINGS)
         for chosen in random.permutation(len(names))[: int(random.integers(3, 7))]:
             files = THINGS[names[int(chosen)]]
             file, long = files[int(random.integers(len(files)))], float(random.uniform(0.6, 1.2))
             body = self._thing(file, long, float(random.uniform(0, 2 * np.pi)), taken, random)
             classes[body] = CLASSES.index(names[int(chosen)])
-        return classes
+        return classes, taken
 
     def _box(self, half: tuple[float, ...], at: tuple[float, ...]) -> int:
         shape = self.bullet.createVisualShape(self.bullet.GEOM_BOX, halfExtents=half, rgbaColor=[1, 1, 1, 1])
@@ -88,9 +93,7 @@ class Rooms:
         self.bullet.changeVisualShape(body, -1, textureUniqueId=self.bullet.loadTexture(str(picture)))
         picture.unlink()
 
-    def _thing(
-        self, file: str, long: float, turn: float, taken: list[tuple[float, float, float]], random: Random
-    ) -> int:
+    def _thing(self, file: str, long: float, turn: float, taken: list[Place], random: Random) -> int:
         """Load a thing, make its longest side so long, and stand it on the floor where nothing is near."""
         low, high = self._bounds(body := self.bullet.loadURDF(file))
         self.bullet.removeBody(body)
@@ -141,23 +144,32 @@ class Rooms:
         return pixels.round().astype(np.uint8), metres.astype(np.float32), shown
 
 
-def camera(random: Random) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-    """Where one stands, what one looks at, and where light comes from."""
-    turn = random.uniform(0, 2 * np.pi)
-    distance, height = random.uniform(1.8, 3.4), random.uniform(0.7, 1.7)
-    eye = np.array([distance * np.cos(turn), distance * np.sin(turn), height])
+def camera(
+    random: Random, taken: Sequence[Place]
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    """Where one stands, not in a thing; what one looks at; and where light comes from."""
+    for _ in range(100):
+        turn = random.uniform(0, 2 * np.pi)
+        distance, height = random.uniform(1.8, 3.4), random.uniform(0.7, 1.7)
+        x, y = distance * np.cos(turn), distance * np.sin(turn)
+        if all(np.hypot(x - other[0], y - other[1]) > other[2] + 0.3 for other in taken):
+            break
+    else:
+        x, y, height = 3.4, 3.4, 1.7  # a corner: things keep to the middle
     at = np.array([*random.uniform(-0.6, 0.6, 2), random.uniform(0.2, 0.6)])
-    return eye, at, np.array([*random.uniform(-1.2, 1.2, 2), 3.0])
+    return np.array([x, y, height]), at, np.array([*random.uniform(-1.2, 1.2, 2), 3.0])
 
 
 def draw(folder: Path, part: str, numbers: range) -> None:
     """Write images/N.png, depth/N.png (16 bits, millimetres) and labels/N.png for these numbers."""
-    rooms, built, classes = Rooms(folder), -1, {}
+    rooms, built = Rooms(folder), -1
+    classes: dict[int, int] = {}
+    taken: list[Place] = []
     for number in numbers:
         if number // VIEWS != built:
             built = number // VIEWS
-            classes = rooms.build(np.random.default_rng([SEED, PARTS.index(part), 0, built]))
-        pixels, metres, bodies = rooms.look(*camera(np.random.default_rng([SEED, PARTS.index(part), 1, number])))
+            classes, taken = rooms.build(np.random.default_rng([SEED, PARTS.index(part), 0, built]))
+        pixels, metres, bodies = rooms.look(*camera(np.random.default_rng([SEED, PARTS.index(part), 1, number]), taken))
         table = np.full(max(classes) + 2, 255, np.uint8)  # the last, also body -1, is nothing
         table[list(classes)] = list(classes.values())
         for kind, values in (
