@@ -404,6 +404,15 @@ def test_a_folder_may_hold_several_kinds(tmp_path: Path) -> None:
     assert layouts_at(tmp_path / "JPEGImages") == []
 
 
+def test_folders_that_are_only_called_alike_are_no_layout(tmp_path: Path) -> None:
+    photo(tmp_path / "images/a.jpg")
+    lines(tmp_path / "labels/a.txt", "0 0.5 0.5 1 1")
+    lines(tmp_path / "annotations/a.xml", "<annotation/>")
+    assert layouts_at(tmp_path) == []
+    with pytest.raises(SensoriumError, match="ADE20K without any of its parts"):
+        open_dense(tmp_path, Segmented)
+
+
 def test_sets_pickle_and_slice(tmp_path: Path) -> None:
     found = pickle.loads(pickle.dumps(open_dense(voc(tmp_path), Segmented)))
     assert found[0:5][0].labels().tolist() == found[-1].labels().tolist() == [[0, 20, 255]]

@@ -44,7 +44,7 @@ def layouts_at(place: str | os.PathLike[str]) -> list[tuple[Layout, Path]]:
     folder = Path(place).expanduser()
     found: dict[type[AnyDense], tuple[Layout, Path]] = {}
     for layout in LAYOUTS if folder.is_dir() else ():
-        if layout.kind not in found and (places := layout.places(folder)):
+        if layout.kind not in found and (places := layout.places(folder)) and layout.splits(places[0]):
             found[layout.kind] = layout, places[0]
     return list(found.values())
 

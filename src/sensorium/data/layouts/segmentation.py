@@ -106,5 +106,7 @@ LAYOUTS = (
         splits=among("gtFine/{}", "val", "train"),
         read=_cityscapes,
     ),
-    Layout(name="pictures with labels", kind=Segmented, marks=("images", "labels"), splits=whole, read=own_folder),
+    Layout(
+        name="pictures with labels", kind=Segmented, marks=("images", "labels/*.png"), splits=whole, read=own_folder
+    ),
 )
