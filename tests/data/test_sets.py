@@ -10,6 +10,7 @@ from sensorium.app.cli import main
 from sensorium.data import sets
 from sensorium.data.errors import SensoriumError
 from sensorium.data.sets import SETS, Digits, fetch
+from sensorium.data.standins import STANDINS
 
 
 @pytest.fixture(autouse=True)
@@ -98,7 +99,7 @@ def test_an_unknown_set_lists_the_known_ones(capsys: pytest.CaptureFixture[str])
 def test_sets_are_listed_with_licence_and_state(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["data", "list"]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert [line.split()[0] for line in lines] == list(SETS)
+    assert [line.split()[0] for line in lines] == [*SETS, *STANDINS]
     assert all("licence" in line for line in lines)
     assert "161 MB" in lines[1]  # not fetched: the cache is empty
     assert " here " in lines[4]

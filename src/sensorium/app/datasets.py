@@ -6,10 +6,12 @@ from typing import Any
 from rich.progress import Progress, ProgressColumn, Task, TaskID
 
 from sensorium.app.console import count, stderr, stdout, write_json
+from sensorium.app.truths import show_truths
 from sensorium.data.errors import Unreadable, printable
 from sensorium.data.image import read_image
 from sensorium.data.sets import SETS, fetch
 from sensorium.data.sources import Opened, open_source
+from sensorium.data.standins import STANDINS
 from sensorium.data.stream import Sample, named
 
 CHECKED = 100  # samples that `show` decodes, spread over the whole
@@ -32,7 +34,7 @@ def list_sets(*, as_json: bool) -> None:
             "licence": each.licence,
             "fetched": each.ready(),
         }
-        for each in SETS.values()
+        for each in (*SETS.values(), *STANDINS.values())
     ]
     if as_json:
         write_json(rows)
@@ -47,8 +49,9 @@ def list_sets(*, as_json: bool) -> None:
 def fetch_set(name: str) -> None:
     """Fetch one set, saying its licence first, and showing how far the drawing of pictures has come."""
     console = stderr()
-    if name in SETS and not SETS[name].ready():
-        console.print(f"{name}: {SETS[name].megabytes} MB to fetch, licence {SETS[name].licence}", markup=False)
+    known = SETS.get(name) or STANDINS.get(name)
+    if known and not known.ready():
+        console.print(f"{name}: {known.megabytes} MB to fetch, licence {known.licence}", markup=False)
     bar = Progress(*Progress.get_default_columns(), _Rate(), console=console, transient=True)
     with bar:
         tasks: dict[str, TaskID] = {}
@@ -58,12 +61,19 @@ def fetch_set(name: str) -> None:
                 tasks[what] = bar.add_task(f"drawing {what}", total=of)
             bar.update(tasks[what], completed=done)
 
+        if name in STANDINS:
+            STANDINS[name].fetch(progress)
+            kinds = ", ".join(kind.kind for kind in STANDINS[name].kinds)
+            stdout().print(f"{name}: {count(STANDINS[name].samples, 'sample')}, {kinds}", markup=False)
+            return
         source = fetch(name, progress=progress)
     stdout().print(f"{name}: {count(len(source), 'sample')}, {source.kind}", markup=False)
 
 
 def show_source(place: str, *, as_json: bool) -> bool:
     """Print what stands at a path; returns whether all that was looked at can be read."""
+    if (fits := show_truths(place, as_json=as_json)) is not None:
+        return fits
     source = open_source(place)
     problems = [*source.problems]
     total = len(source)

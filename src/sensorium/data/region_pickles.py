@@ -100,21 +100,22 @@ class _Sandbox(pickle.Unpickler):
 def unpickle(data: bytes, name: str = "record") -> Any:
     """What a pickle of arrays, numbers, strings and plain containers holds. Raises Unreadable on anything else.
 
-    Arrays below the first level of a dict stay stand-ins: regions have none.
+    Arrays below the first level of a dict stay stand-ins, which `array_of` opens.
     """
     try:
         for code, place, _ in pickletools.genops(data):
             if code.name in ("PUT", "LONG_BINPUT") and cast(int, place) > len(data):
                 raise pickle.UnpicklingError("more places than it has bytes")  # the reader would reserve them all
-        value = _opened(_Sandbox(io.BytesIO(data)).load())
+        value = array_of(_Sandbox(io.BytesIO(data)).load())
     except Exception as error:  # a hostile pickle can make the reader raise nearly anything
         raise Unreadable(name, f"not a pickle of arrays alone: {error}") from error
     if not isinstance(value, dict):
         return value
-    return {key: _opened(item) for key, item in cast(dict[Any, Any], value).items()}
+    return {key: array_of(item) for key, item in cast(dict[Any, Any], value).items()}
 
 
-def _opened(value: Any) -> Any:
+def array_of(value: Any) -> Any:
+    """What a stand-in stands for: an array; all else is itself."""
     return value.value if isinstance(value, _Array) else value
 
 
