@@ -7,8 +7,8 @@ import sys
 class Child:
     """`python FILE --serve WORDS...`, asked by lines and answering by lines."""
 
-    def __init__(self, file: str, *words: str) -> None:
-        command = [sys.executable, file, "--serve", *words]
+    def __init__(self, file: str, *words: str, python: str = sys.executable) -> None:
+        command = [python, file, "--serve", *words]
         self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
     def __call__(self, *asked: object) -> str:

@@ -1,12 +1,19 @@
-"""Samples per second of a CLIP training step: Sensorium's loop beside those that users of transformers write.
+"""Samples per second of a CLIP training step: Sensorium's loop beside those that others write.
 
-    python benchmarks/train_step.py [--batch 64] [--steps 6] [--precision fp32 bf16]
+    python benchmarks/train_step.py [--batch 32] [--steps 5] [--precision fp32 bf16] [--open-clip PYTHON]
 
 ViT-S/16 at 224 pixels with CLIP's own text tower, random weights and pictures, captions of 10 to 20 tokens, AdamW. Each
-side runs in a process of its own, a step of each in turn, medians; peak memory is the process's. The peers are
-transformers' CLIPModel in a plain loop as OpenCLIP's training script has it (autocast, captions padded to 77; open_clip
-itself needs torchvision, which does not import beside this torch), and in transformers' Trainer where accelerate is
-installed. Sensorium's side is `training.loop.train` itself, with everything that it writes.
+side runs in a process of its own, a step of each in turn, medians; peak memory is the process's. The peers pad captions
+to 77, and are
+
+- transformers' CLIPModel in a plain loop with autocast,
+- transformers' Trainer (pip install accelerate),
+- OpenCLIP's own train_one_epoch, by a Python of its own, since beside its torchvision transformers may not import:
+  python -m venv oc; oc/bin/pip install torch==2.13.0 torchvision==0.28.0 open_clip_torch; --open-clip oc/bin/python
+
+Sensorium's side is `training.loop.train` itself, with everything that it writes. The share of the GEMM peak is the
+products that the step needs (as the model has it, without padding: forward, and twice that backward), by the time they
+would take at the speed of the best product of this CPU, which is measured here.
 """
 
 import argparse
@@ -15,6 +22,7 @@ import statistics
 import sys
 import tempfile
 import time
+from argparse import Namespace
 from collections.abc import Callable, Iterator
 from importlib.util import find_spec
 from pathlib import Path
@@ -27,7 +35,7 @@ from torch import Tensor
 sys.path.insert(0, str(Path(__file__).parent))
 from child import Child
 
-SIDES = ("sensorium", "plain loop", "Trainer")
+SIDES = ("sensorium", "plain loop", "Trainer", "OpenCLIP")
 WORDS, END = 49408, 49407
 
 
@@ -149,20 +157,84 @@ def trainer(size: int, precision: str, told: Iterator[None]) -> None:
         WithLoss(peer(), arguments, train_dataset=Endless()).train()
 
 
+def open_clip(size: int, precision: str, told: Iterator[None]) -> None:
+    """OpenCLIP's model in the loop of its training script."""
+    try:
+        import torchvision  # noqa: F401
+    except RuntimeError:  # a CUDA build beside torch for CPUs: its operators do not load, and OpenCLIP needs none
+        library = torch.library.Library("torchvision", "DEF")
+        for name in ("nms", "qnms"):
+            library.define(f"{name}(Tensor boxes, Tensor scores, float threshold) -> Tensor")
+    import open_clip as theirs
+    from open_clip_train.train import train_one_epoch
+
+    class Endless:
+        num_batches, num_samples = 1000, 1000 * size
+
+        def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+            for step, _ in enumerate(told):
+                batch = batch_of(size, step, 77)
+                yield normalised(batch["image"]), batch["text"]
+
+    model = theirs.CLIP(
+        embed_dim=512,
+        vision_cfg={"image_size": 224, "layers": 12, "width": 384, "patch_size": 16},
+        text_cfg={"context_length": 77, "vocab_size": WORDS, "width": 512, "heads": 8, "layers": 12},
+        quick_gelu=True,
+        output_dict=True,
+    )
+    asked = {"device": "cpu", "precision": "amp_bf16" if precision == "bf16" else "fp32", "batch_size": size}
+    asked |= {"distill": False, "skip_scheduler": True, "horovod": False, "wandb": False, "distributed": False}
+    asked |= {"accum_freq": 1, "grad_clip_norm": 1.0, "log_every_n_steps": 100, "rank": 0, "world_size": 1}
+    optimiser = torch.optim.AdamW(model.parameters(), lr=1e-4, weight_decay=0.2)
+    data = {"train": Namespace(dataloader=Endless(), set_epoch=lambda epoch: None)}
+    train_one_epoch(model, data, theirs.ClipLoss(), 0, optimiser, None, None, None, Namespace(**asked))
+
+
+def needed(size: int, step: int) -> float:
+    """Multiplications and additions of a step's products: weights, and attention's own."""
+
+    def tower(tokens: float, pairs: float, width: int) -> float:
+        return 12 * 2 * (tokens * 12 * width**2 + pairs * 2 * width)
+
+    ends = (batch_of(size, step, None)["text"] == END).int().argmax(1).double() + 1
+    image = 196 * 2 * 768 * 384 + tower(197, 197**2, 384)
+    text = tower(float(ends.mean()), float(ends.square().mean()), 512)
+    return 3 * size * (image + text)
+
+
+def best_product(precision: str) -> float:
+    """Operations a second of the fastest product here, on all threads."""
+    dtype = torch.bfloat16 if precision == "bf16" else torch.float32
+    x, weight = torch.randn(4096, 1024).to(dtype), torch.randn(1024, 1024).to(dtype)
+    ways: list[Callable[[], Tensor]] = [lambda: F.linear(x, weight)]
+    if hasattr(torch.ops.mkldnn, "_linear_pointwise"):
+        packed = torch.ops.mkldnn._reorder_linear_weight(weight)
+        ways.append(lambda: torch.ops.mkldnn._linear_pointwise(x, packed, None, "none", [], ""))
+    seconds = []
+    with torch.inference_mode():
+        for way in ways * 30:
+            begin = time.thread_time()
+            way()
+            seconds.append(time.thread_time() - begin)
+    return 2 * x.numel() * len(weight) / min(seconds)
+
+
 def serve(side: str, size: int, precision: str) -> None:
-    """One side's process: a line takes a step, and its seconds and the peak memory in MiB are told."""
+    """One side's process: a line takes a step; its seconds, those of computing and the peak memory in MiB are told."""
     run: Callable[[int, str, Iterator[None]], None] = {
         "sensorium": sensorium,
         "plain loop": plain_loop,
         "Trainer": trainer,
+        "OpenCLIP": open_clip,
     }[side]
 
     def told() -> Iterator[None]:
         for _ in sys.stdin:
-            begin = time.perf_counter()
+            begin, busy = time.perf_counter(), time.process_time()
             yield
             peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-            print(time.perf_counter() - begin, peak, flush=True)
+            print(time.perf_counter() - begin, time.process_time() - busy, peak, flush=True)
 
     run(size, precision, told())
 
@@ -173,30 +245,45 @@ def main() -> None:
         serve(sys.argv[2], int(sys.argv[3]), sys.argv[4])
         return
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--batch", type=int, default=64)
-    parser.add_argument("--steps", type=int, default=6)
+    parser.add_argument("--batch", type=int, default=32)
+    parser.add_argument("--steps", type=int, default=5)
     parser.add_argument("--precision", nargs="+", choices=["fp32", "bf16"], default=["fp32", "bf16"])
+    parser.add_argument("--open-clip", metavar="PYTHON", help="a Python that has open_clip_torch")
     asked = parser.parse_args()
-    sides = [side for side in SIDES if side != "Trainer" or find_spec("accelerate")]
+    there = {"Trainer": find_spec("accelerate"), "OpenCLIP": asked.open_clip}
+    sides = [side for side in SIDES if there.get(side, True)]
     for precision in asked.precision:
-        children = {side: Child(__file__, side, str(asked.batch), precision) for side in sides}
+        peak, threads = best_product(precision), torch.get_num_threads()
+        pythons = {"OpenCLIP": asked.open_clip}
+        children = {
+            side: Child(__file__, side, str(asked.batch), precision, python=pythons.get(side, sys.executable))
+            for side in sides
+        }
         times: dict[str, list[float]] = {side: [] for side in sides}
+        computing: dict[str, list[float]] = {side: [] for side in sides}
         peaks: dict[str, float] = {}
         for step in range(asked.steps + 2):
             for side, child in children.items():
-                seconds, peak = map(float, child().split())
-                peaks[side] = peak
+                seconds, busy, peaks[side] = map(float, child().split())
                 if step > 1:  # the first ones warm up
                     times[side].append(seconds)
+                    computing[side].append(busy / threads)
         for child in children.values():
             child.process.kill()
-        speed = {side: asked.batch / statistics.median(some) for side, some in times.items()}
-        best = max(speed[side] for side in sides if side != "sensorium")
-        print(f"\n{precision}, batch {asked.batch}, {torch.get_num_threads()} threads\n")
-        print("| | samples/s | peak memory, MiB |\n|---|---|---|")
+        rates = [
+            {side: asked.batch / statistics.median(some) for side, some in each.items()} for each in (times, computing)
+        ]
+        ratios = [rate["sensorium"] / max(rate[side] for side in sides if side != "sensorium") for rate in rates]
+        lowest = min(peaks[side] for side in sides if side != "sensorium")
+        work = statistics.mean(needed(asked.batch, step) for step in range(2, asked.steps + 2)) / asked.batch
+        core = peak / threads / 1e9
+        print(f"\n{precision}, batch {asked.batch}, {threads} threads; the best product: {core:.0f} GFLOP/s a core\n")
+        print("| | samples/s | by CPU time | of the GEMM peak | peak memory, MiB |\n|---|---|---|---|---|")
         for side in sides:
-            print(f"| {side} | {speed[side]:.1f} | {peaks[side]:.0f} |")
-        print(f"\nratio {speed['sensorium'] / best:.2f}", flush=True)
+            clock, busy = (rate[side] for rate in rates)
+            print(f"| {side} | {clock:.1f} | {busy:.1f} | {busy * work / peak:.0%} | {peaks[side]:.0f} |")
+        least = peaks["sensorium"] / lowest
+        print(f"| ratio to the best peer | {ratios[0]:.2f} | {ratios[1]:.2f} | | {least:.2f} |", flush=True)
 
 
 if __name__ == "__main__":

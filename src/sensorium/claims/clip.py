@@ -25,6 +25,7 @@ from sensorium.data.preprocess import Preprocess
 from sensorium.data.preprocess import vit as vit_steps
 from sensorium.models.clip import CLIP
 from sensorium.tasks.linear_probe import fit, strength
+from sensorium.tasks.metrics import top_k
 from sensorium.training.recipes import clip as pairs
 from sensorium.training.recipes import vit as supervision
 from sensorium.training.world import World
@@ -73,8 +74,8 @@ def claim(folder: Path, *, quick: bool, bf16: bool, say: Callable[[str], None]) 
     concepts, truth = split.train.concepts, _labels(split.unseen_artist)
     with torch.no_grad(), torch.autocast("cpu", torch.bfloat16, enabled=bf16):
         seen = _features(split.unseen_artist, steps, clip.vision)
-        by_name = _accuracy(seen @ _class_vectors(clip, texts, [c.text[:1] for c in concepts]).T, truth)
-        by_prompts = _accuracy(seen @ _class_vectors(clip, texts, [prompts(c) for c in concepts]).T, truth)
+        by_name = top_k(seen @ _class_vectors(clip, texts, [c.text[:1] for c in concepts]).T, truth)
+        by_prompts = top_k(seen @ _class_vectors(clip, texts, [prompts(c) for c in concepts]).T, truth)
         sides = [_features(source, resnet_steps, resnet.represent) for source in (split.train, split.unseen_artist)]
     linear = _linear(sides[0], _labels(split.train), sides[1], truth, len(concepts), b.iterations)
 
@@ -172,8 +173,4 @@ def _linear(
     """Test accuracy of logistic regression; its strength is the one that is best on the test, in the rival's favour."""
     rows = [(int(label),) for label in labels]
     models = (fit(x, rows, classes, c=strength(step), iterations=iterations) for step in GRID)
-    return max(_accuracy(model(y), truth) for model in models)
-
-
-def _accuracy(scores: Float[Tensor, "n classes"], truth: Tensor) -> float:
-    return float((scores.argmax(1) == truth).float().mean())
+    return max(top_k(model(y), truth) for model in models)

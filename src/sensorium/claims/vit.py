@@ -11,15 +11,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
-import torch.nn.functional as F
-from jaxtyping import Float
-from torch import Tensor, nn
+from torch import nn
 
 from sensorium.claims.outcome import Curve, Finding, Outcome
 from sensorium.claims.resnet import ResNetClassifier
 from sensorium.claims.training import evaluated, trained
 from sensorium.data.emoji import Emoji
 from sensorium.data.preprocess import vit as vit_steps
+from sensorium.insight.positions import similarity_of
 from sensorium.models.vit import ViT
 from sensorium.training.recipes.vit import Labels, Settings, build, labels_of, supervised
 from sensorium.training.world import World
@@ -139,14 +138,10 @@ def neighbours(model: ViT) -> tuple[float, float, float]:
     the most alike (figure 7, centre). The mean position is taken off: it tells no place from another."""
     side = model.config.image // model.config.patch
     places = model.positions.detach()[-side * side :]
-    cosine = _cosines(places)
+    alike = similarity_of((places - places.mean(0)).unflatten(0, (side, side)))
+    cosine = alike.cosines.flatten(2).flatten(0, 1)
     rows, columns = torch.arange(side * side) // side, torch.arange(side * side) % side
     distance = (rows[:, None] - rows).abs() + (columns[:, None] - columns).abs()
     nearest = cosine.masked_fill(distance == 0, -2).argmax(1)
     hit = (distance.gather(1, nearest[:, None]) == 1).float().mean()
-    return float(cosine[distance == 1].mean()), float(cosine[distance > 1].mean()), float(hit)
-
-
-def _cosines(x: Float[Tensor, "n d"]) -> Float[Tensor, "n n"]:
-    x = F.normalize(x - x.mean(0), dim=-1)
-    return x @ x.T
+    return alike.neighbours, float(cosine[distance > 1].mean()), float(hit)

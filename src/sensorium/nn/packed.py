@@ -51,8 +51,8 @@ class PackedLinear(nn.Module):
         """The same product as the linear layer's."""
         if self.then == "quick_gelu":
             x = (QuickGELU.alpha * x).to(self.dtype)
-            return _product(x, self.packed, self.inner, "swish").mul_(1 / QuickGELU.alpha)
-        return _product(x.to(self.dtype), self.packed, self.bias, self.then)
+            return product(x, self.packed, self.inner, "swish").mul_(1 / QuickGELU.alpha)
+        return product(x.to(self.dtype), self.packed, self.bias, self.then)
 
     def _save_to_state_dict(self, destination: dict[str, Any], prefix: str, keep_vars: bool) -> None:
         """The linear layer's own tensors, so that a packed model can still be saved."""
@@ -143,8 +143,8 @@ def pays(dtype: torch.dtype = torch.float32) -> bool:
             packed = _pack(weight)
             plain = faster = 1.0
             for _ in range(9):
-                plain = min(plain, _seconds(lambda: F.gelu(F.linear(x, weight, bias))))
-                faster = min(faster, _seconds(lambda: _product(x, packed, bias, "gelu")))
+                plain = min(plain, seconds(lambda: F.gelu(F.linear(x, weight, bias))))
+                faster = min(faster, seconds(lambda: product(x, packed, bias, "gelu")))
     except (AttributeError, NotImplementedError, RuntimeError):  # another torch, another CPU: no such operator
         return False
     return plain > WORTH * faster
@@ -154,11 +154,13 @@ def _pack(weight: Tensor) -> Tensor:
     return torch.ops.mkldnn._reorder_linear_weight(weight)
 
 
-def _product(x: Tensor, packed: Tensor, bias: Tensor | None, then: str = "none") -> Tensor:
-    return torch.ops.mkldnn._linear_pointwise(x, packed, bias, then, [], "none" if then == "gelu" else "")
+def product(x: Tensor, weight: Tensor, bias: Tensor | None, then: str = "none") -> Tensor:
+    """oneDNN's x · weightᵀ + bias, of a weight that is packed or lies as it may, with what comes `then`."""
+    return torch.ops.mkldnn._linear_pointwise(x, weight, bias, then, [], "none" if then == "gelu" else "")
 
 
-def _seconds(run: Callable[[], Tensor]) -> float:
+def seconds(run: Callable[[], Tensor]) -> float:
+    """How long this thread works on it."""
     begin = time.thread_time()  # of this thread's work: other programs on a busy machine do not count
     run()
     return time.thread_time() - begin

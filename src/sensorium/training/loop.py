@@ -19,6 +19,7 @@ from torch import Tensor
 
 from sensorium.data.errors import SensoriumError, printable
 from sensorium.nn.allocator import keep_freed_memory
+from sensorium.nn.products import fast_products
 from sensorium.training.optimisers import follow_schedule
 from sensorium.training.progress import Watch
 from sensorium.training.recipe import Batch, Engine, Recipe
@@ -44,7 +45,8 @@ def train(recipe: Recipe, engine: Engine, run: RunFolder, world: World) -> dict[
     could not be written, and where the recipe does not fit the engine.
     """
     _check(recipe, engine, world)
-    if world.device.type == "cpu":
+    on_cpu = world.device.type == "cpu"
+    if on_cpu:
         keep_freed_memory()
     first, model = world.rank == 0, recipe.model
     with ExitStack() as stack:
@@ -52,6 +54,8 @@ def train(recipe: Recipe, engine: Engine, run: RunFolder, world: World) -> dict[
             stack.enter_context(run.alone())
         watch = Watch(steps=recipe.steps, batch=recipe.batch, every=engine.log_every, quiet=not first)
         root = prepare(recipe, engine, world)
+        if on_cpu and engine.precision == "fp32":
+            stack.enter_context(fast_products(model))
         optimiser = recipe.optimiser(model)
         saver = Saver(run, model, optimiser, world, keep=engine.keep, best=recipe.best, say=watch.say)
         stack.callback(saver.thread.shutdown)
