@@ -6,7 +6,7 @@ that is larger than a window is read in windows that overlap, and their vectors 
 
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from jaxtyping import Float, UInt8
@@ -27,27 +27,8 @@ STRIDE = 32  # pixels between two places of a convolutional network's last map
 WINDOW, OVERLAP = 1024, 256  # pixels along a side that are read at once, and that two windows share at least
 
 
-class Sight(Protocol):
-    """What gives a picture's places their vectors."""
-
-    @property
-    def depth(self) -> int:
-        """How many layers there are to choose from."""
-        ...
-
-    @property
-    def step(self) -> tuple[int, int]:
-        """Pixels between the centres of two places, down and across."""
-        ...
-
-    def features(self, image: Float[Tensor, "1 3 h w"], layer: int | None = None) -> Map:
-        """The vectors after a layer (from 1, or from the end where negative); None is the last one, normed as the
-        model norms it. Raises SensoriumError where there is no such layer."""
-        ...
-
-
 class Transformed:
-    """The patches of a transformer."""
+    """The patches of a transformer. `depth` layers to choose from, `step` pixels between two places (down, across)."""
 
     def __init__(self, vit: ViTLike) -> None:
         self.vit = vit
@@ -56,7 +37,8 @@ class Transformed:
 
     @torch.inference_mode()
     def features(self, image: Float[Tensor, "1 3 h w"], layer: int | None = None) -> Map:
-        """As the protocol says; a layer that is named is not normed but for the model's own last."""
+        """The patches' vectors after a layer (from 1, or from the end where negative); after the last, which None also
+        is, normed as the model norms them. Raises SensoriumError where there is no such layer."""
         wanted, kept = numbered(layer, self.depth), list[Tensor]()
 
         def see(number: int, x: Tokens) -> None:
@@ -81,11 +63,14 @@ class Convolved:
 
     @torch.inference_mode()
     def features(self, image: Float[Tensor, "1 3 h w"], layer: int | None = None) -> Map:
-        """As the protocol says; maps of earlier stages are brought to the last one's size by averaging."""
+        """The same; maps of earlier stages are brought to the last one's size by averaging."""
         number = numbered(layer, self.depth)
         found, size = self.maps(image)[number - 1], (image.shape[-2] // STRIDE, image.shape[-1] // STRIDE)
         places = nn.functional.adaptive_avg_pool2d(found, size)[0].permute(1, 2, 0)
         return (places if self.norm is None or number < self.depth else self.norm(places)).float().cpu()
+
+
+Sight = Transformed | Convolved
 
 
 def sight_of(model: nn.Module) -> Sight:
