@@ -88,7 +88,7 @@ def attention(view: View) -> Seen:
         sentence=f"{count(len(names), 'picture')}, {found[0].maps.shape[1]} heads of layer {found[0].layer}; "
         f"{elsewhere:.0%} of the {found[0].asking[0]}'s attention goes to tokens without a place",
         frames=lambda: (
-            beside(each.pixels, ramp(seen.mean(), 0, highest)) for each, seen in zip(pictures, found, strict=True)
+            beside(each.pixels, ramp(seen.mean(), 0.0, highest)) for each, seen in zip(pictures, found, strict=True)
         ),
     )
 
@@ -216,11 +216,21 @@ def checkpoint(source: str, view: View) -> "nn.Module":
         return load_model(source).model.eval()
     model = load_model(view.source).model
     try:
-        model.load_state_dict(read_weights(Path(source)))
+        model.load_state_dict(_within(read_weights(Path(source)), list(model.state_dict())))
     except RuntimeError as error:
         reason = printable(str(error).splitlines()[-1].strip())
         raise SensoriumError(f"{printable(source)} holds other weights than {view.name}: {reason}") from None
     return model.eval()
+
+
+def _within(saved: "dict[str, Tensor]", names: Sequence[str]) -> "dict[str, Tensor]":
+    """The tensors of one model in a run's checkpoint, which may hold it several times: as a teacher, if so."""
+    ends = [name.removesuffix(names[0]) for name in saved if name.endswith(names[0])]
+    whole = [start for start in ends if all(start + name in saved for name in names)]
+    if not whole:
+        return saved
+    start = max(whole, key=lambda start: (start.startswith("teacher"), -len(start)))
+    return {name: saved[start + name] for name in names}
 
 
 def _dense(view: View) -> "tuple[list[Shown], list[Tensor]]":

@@ -78,16 +78,22 @@ def _components(
 ) -> tuple[list[Float[Tensor, "_ _ 3"]], Float[Tensor, " 3"]]:
     """Projections of all places on the components of those that count, and the components' shares of the variance."""
     width, number = units[0].shape[-1], sum(int(mask.sum()) for mask in counted)
-    total, products = torch.zeros(width, dtype=torch.double), torch.zeros(width, width, dtype=torch.double)
-    for unit, mask in zip(units, counted, strict=True):
-        some = unit[mask].double()
-        total += some.sum(0)
-        products += some.mT @ some
-    mean = total / max(number, 1)
-    lengths, directions = torch.linalg.eigh(products / max(number, 1) - mean[:, None] * mean)
-    basis = directions.flip(1)[:, :3]
-    basis = F.pad(basis * basis.gather(0, basis.abs().argmax(0, keepdim=True)).sign(), (0, max(3 - width, 0)))
-    lengths = F.pad(lengths.clamp(min=0), (max(3 - width, 0), 0))
+    pairs = list(zip(units, counted, strict=True))
+    mean = sum((unit[mask].double().sum(0) for unit, mask in pairs), torch.zeros(width).double()) / max(number, 1)
+    if number < width:  # the same directions, of a smaller matrix
+        some = torch.cat([unit[mask] for unit, mask in pairs]).double() - mean
+        lengths, mixed = torch.linalg.eigh(some @ some.mT / max(number, 1))
+        basis = F.normalize(some.mT @ mixed.flip(1)[:, :3], dim=0)
+    else:
+        products = torch.zeros(width, width).double()
+        for unit, mask in pairs:
+            some = unit[mask].double() - mean
+            products += some.mT @ some
+        lengths, directions = torch.linalg.eigh(products / number)
+        basis = directions.flip(1)[:, :3]
+    missing = 3 - basis.shape[1]
+    basis = F.pad(basis * basis.gather(0, basis.abs().argmax(0, keepdim=True)).sign(), (0, missing))
+    lengths = F.pad(lengths.clamp(min=0), (missing, 0))
     share = lengths.flip(0)[:3] / lengths.sum().clamp(min=torch.finfo(lengths.dtype).tiny)
     return [((unit.double() - mean) @ basis).float() for unit in units], share.float()
 
