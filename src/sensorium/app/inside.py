@@ -58,7 +58,7 @@ class Inside:
     """The looks at one model; `cannot` says by name which of them it has none of, and why."""
 
     def __init__(self, embedder: object) -> None:
-        self.name = str(getattr(embedder, "name", "this model"))
+        self.name = Path(str(getattr(embedder, "name", "this model"))).name  # a model of one's own is a path
         self.embedder = embedder if isinstance(embedder, Embedder) else None
         self.model: nn.Module | None = self.embedder.model if self.embedder else None
         self.vit: ViTLike | None = None if self.model is None else find_vit(self.model)

@@ -121,4 +121,5 @@ def visible(model: nn.Module) -> tuple[str, ...]:
     if found is None:
         return ()
     learned = isinstance(getattr(found, "positions", None), Tensor)
-    return ("filters", *(["positions"] if learned else []), "distance", "rollout")
+    places = ("attention", "pca", "cosine", "norms", "gram")
+    return ("filters", *(["positions"] if learned else []), "distance", "rollout", *places)
