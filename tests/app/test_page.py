@@ -9,14 +9,19 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 import uvicorn
 from playwright.sync_api import Page, expect, sync_playwright
 
 from sensorium.app.guard import names_of
+from sensorium.app.inside import Inside, Look
 from sensorium.app.serving import listen
 from sensorium.app.web import create_page
+from sensorium.data import preprocess
 from sensorium.search.index import Index
+from sensorium.tasks.loading import in_memory
+from tests import tiny_dino
 from tests.app.colours import Colours
 from tests.search.fake import COLOURS, paint
 
@@ -34,6 +39,17 @@ DROP = """([target, name, data]) => {
 }"""
 
 
+DRAWN = """() => {
+    const image = document.getElementById("inside-map");
+    const canvas = document.createElement("canvas");
+    [canvas.width, canvas.height] = [image.naturalWidth, image.naturalHeight];
+    const context = canvas.getContext("2d");
+    context.drawImage(image, 0, 0);
+    const data = context.getImageData(0, 0, canvas.width, canvas.height).data;
+    return [canvas.height, canvas.width, [...data].filter((_, i) => i % 4 < 3)];
+}"""
+
+
 def browser_path() -> str:
     found = next(
         (path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), None
@@ -45,7 +61,12 @@ def browser_path() -> str:
 
 
 @pytest.fixture(scope="module")
-def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def inside() -> Inside:
+    return Inside(in_memory(tiny_dino.build(tiny_dino.V3), preprocess.timm(48), name="tiny DINOv3"))
+
+
+@pytest.fixture(scope="module")
+def address(tmp_path_factory: pytest.TempPathFactory, inside: Inside) -> Iterator[str]:
     folder = tmp_path_factory.mktemp("pictures")
     for number, colour in enumerate(COLOURS):
         for copy in range(3):
@@ -55,7 +76,8 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     index = Index.open(tmp_path_factory.mktemp("index"), Colours())
     index.update(folder)
     listener = listen("127.0.0.1", 0)
-    server = uvicorn.Server(uvicorn.Config(create_page(index, answers=names_of("127.0.0.1")), log_level="error"))
+    page = create_page(index, answers=names_of("127.0.0.1"), inside=inside)
+    server = uvicorn.Server(uvicorn.Config(page, log_level="error"))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
     thread.start()
     yield f"http://127.0.0.1:{listener.getsockname()[1]}"
@@ -223,3 +245,54 @@ def test_a_phone_shows_everything_within_its_width(phone: Page):
     expect(phone.locator("#viewer-like")).to_be_in_viewport()
     phone.locator("#viewer-shut").tap()
     expect(phone.locator("#viewer")).not_to_be_visible()
+
+
+def drawn(page: Page) -> np.ndarray:
+    """The colours of the map that the browser shows, (rows, columns, 3)."""
+    rows, columns, values = page.evaluate(DRAWN)
+    return np.array(values).reshape(rows, columns, 3)
+
+
+def test_a_click_shows_what_is_like_the_place(page: Page, inside: Inside):
+    page.goto("/?q=red")
+    page.locator("#matches .open").first.click()
+    path = Path(page.locator("#viewer-folder").text_content() or "") / (
+        page.locator("#viewer-name").text_content() or ""
+    )
+    page.locator("#inside-open").click()
+    expect(page.locator("#inside-model")).to_have_text("tiny DINOv3")
+    field, said = page.locator("#inside-field"), page.locator("#inside-said")
+    expect(field).to_be_visible()
+
+    def computed(what: Look, x: float = 0.5, y: float = 0.5) -> np.ndarray:
+        return inside.look(path, what, x, y).colours.permute(1, 2, 0).numpy()
+
+    np.testing.assert_array_equal(drawn(page), computed("cosine"))
+    box, picture = field.bounding_box(), page.locator("#viewer-picture").bounding_box()
+    assert box is not None
+    assert picture is not None
+    sides = page.evaluate(
+        "[document.getElementById('viewer-picture')].map((i) => [i.naturalWidth, i.naturalHeight])[0]"
+    )
+    assert box["width"] / box["height"] == pytest.approx(sides[0] / sides[1], rel=0.01), "it lies on the picture"
+    assert min(picture["width"] - box["width"], picture["height"] - box["height"]) == pytest.approx(0, abs=1)
+    before = drawn(page)
+    field.click(position={"x": 0.2 * box["width"], "y": 0.85 * box["height"]})
+    wanted = computed("cosine", 0.2, 0.85)
+    row, column = int(0.85 * len(wanted)), int(0.2 * len(wanted[0]))
+    expect(field).to_have_attribute("data-place", f"{row},{column}")
+    np.testing.assert_array_equal(drawn(page), wanted)
+    assert (drawn(page) != before).any()
+    assert drawn(page)[row, column].tolist() == [253, 231, 37], "the place is most like itself"
+    field.press("ArrowUp")
+    expect(field).to_have_attribute("data-place", f"{row - 1},{column}")
+    np.testing.assert_array_equal(drawn(page), computed("cosine", 0.2, 0.85 - 1 / len(wanted)))
+    for what, words in (("pca", "off its ground"), ("norms", "outliers"), ("attention", "class token")):
+        page.locator(f"[data-look={what}]").first.click()
+        expect(said).to_contain_text(words)
+        np.testing.assert_array_equal(drawn(page), computed(what))
+    page.locator("#viewer-on").click()
+    expect(field).to_have_attribute("aria-label", re.compile(page.locator("#viewer-name").text_content() or "?"))
+    page.keyboard.press("Escape")
+    page.locator("#matches .open").first.click()
+    expect(field).not_to_be_visible()

@@ -2,18 +2,25 @@
 
 import struct
 import zlib
+from base64 import b64decode
 from collections.abc import Iterator
 from io import BytesIO
 from pathlib import Path
 
 import pytest
+import torch
 from fastapi.testclient import TestClient
 from PIL import Image
 
 from sensorium.app.guard import names_of
+from sensorium.app.inside import Inside
 from sensorium.app.web import LARGEST_UPLOAD, create_page
+from sensorium.data import preprocess
+from sensorium.data.image import read_image
 from sensorium.search.index import Index, Item
 from sensorium.search.store import item_id
+from sensorium.tasks.loading import in_memory
+from tests import tiny_dino
 
 
 @pytest.fixture
@@ -223,3 +230,47 @@ def test_every_answer_carries_the_headers_that_bind_a_browser(client: TestClient
     assert "unsafe" not in headers["content-security-policy"]
     assert headers["x-frame-options"] == "DENY"
     assert headers["cross-origin-resource-policy"] == "same-origin"
+
+
+def test_looks_are_told_and_refused_by_name(client: TestClient, items: dict[str, Item]):
+    """The index's own model, of colours, does not show how it works."""
+    looks = client.get("/api/looks").json()
+    assert (looks["model"], looks["can"]) == ("colours", [])
+    refused = client.get(f"/api/looks/{items['red 0.png'].id}", params={"what": "pca"})
+    assert (refused.status_code, refused.json()["error"]) == (400, "colours does not show how it works")
+
+
+def test_looks_into_another_model(index: Index, items: dict[str, Item], pictures: Path):
+    inside = Inside(in_memory(tiny_dino.build(tiny_dino.CONVNEXT), preprocess.timm(64), name="a ConvNeXt"))
+    page = create_page(index, answers=names_of("127.0.0.1"), inside=inside)
+    with TestClient(page, base_url="http://127.0.0.1:7860") as client:
+        looks = client.get("/api/looks").json()
+        assert looks["can"] == ["cosine", "pca"]
+        assert "a ConvNeXt is a convolutional network" in looks["cannot"]["norms"]
+        address = f"/api/looks/{items['red 0.png'].id}"
+        answer = client.get(address, params={"x": 0.9, "y": 0.1}).json()
+        assert (answer["rows"], answer["columns"], answer["place"]) == (4, 6, [0, 5])
+        _, _, data = answer["picture"].partition("base64,")
+        with Image.open(BytesIO(b64decode(data))) as drawn:
+            assert drawn.size == (6, 4)
+            assert drawn.getpixel((5, 0)) == (253, 231, 37)
+        assert client.get(address, params={"what": "norms"}).status_code == 400
+        assert client.get(address, params={"what": "all"}).status_code == 422
+        assert client.get(address, params={"x": 1.5}).status_code == 422
+        assert client.get("/api/looks/0123456789abcdef").status_code == 404
+        (pictures / "red 0.png").write_bytes(b"no picture any more")
+        assert client.get(address).status_code == 422
+        (pictures / "red 0.png").unlink()
+        assert client.get(address).status_code == 422
+
+
+def test_what_was_computed_is_kept_within_bounds(pictures: Path, monkeypatch: pytest.MonkeyPatch):
+    inside = Inside(in_memory(tiny_dino.build(tiny_dino.V3), preprocess.timm(32)))
+    read: list[Path] = []
+    monkeypatch.setattr("sensorium.app.inside.read_image", lambda path: [read.append(path), read_image(path)][1])
+    one = sum(x.nbytes for x in (torch.zeros(8, 12, 128), torch.zeros(3 * 64 * 96, dtype=torch.uint8)))
+    monkeypatch.setattr("sensorium.app.inside.KEPT", 2 * one)
+    first, second, third = [*sorted(pictures.glob("red*")), pictures / "blue 0.png"]
+    for path, count in ((first, 1), (first, 1), (second, 2), (first, 2), (third, 3), (first, 3), (second, 4)):
+        inside.look(path, "cosine")
+        assert len(read) == count

@@ -19,8 +19,9 @@ def test_every_trunk_is_found(name: str) -> None:
 
 
 def test_what_is_visible() -> None:
-    assert visible(build("CLIP")) == ("filters", "positions", "distance", "rollout")
-    assert visible(build("DINOv3")) == ("filters", "distance", "rollout")
+    places = ("attention", "pca", "cosine", "norms", "gram")
+    assert visible(build("CLIP")) == ("filters", "positions", "distance", "rollout", *places)
+    assert visible(build("DINOv3")) == ("filters", "distance", "rollout", *places)
     assert visible(tiny.build(tiny.CLIP_RESNET)) == ()
     assert visible(tiny_dino.build(tiny_dino.CONVNEXT)) == ()
 

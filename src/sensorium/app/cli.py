@@ -281,12 +281,14 @@ def serve(
     host: str = "127.0.0.1",
     port: int = 7860,
     open: Annotated[bool, Switch] = False,
+    look: str | None = None,
     index: IndexFolder = None,
 ) -> int:
-    """Open the index as a web page: search box, drop a picture, click for more like it.
+    """Open the index as a web page: search box, drop a picture, click for more like it, look inside.
 
     sensorium serve --open
     sensorium serve --port 8000 --index ~/clip-index
+    sensorium serve --look ./my-dinov3      search with the index's model, look into another
 
     Only this machine can reach the page, and only indexed pictures are shown.
     Stop it with Ctrl-C.
@@ -299,10 +301,12 @@ def serve(
         Port to listen on; 0 takes a free one.
     open
         Open the page in your browser.
+    look
+        The model that a picture is looked at with, place by place. [default: the index's own]
     """
     from sensorium.app.serving import serve_index
 
-    serve_index(index, host=host, port=port, browse=open)
+    serve_index(index, host=host, port=port, browse=open, look=look)
     return DONE
 
 

@@ -1,7 +1,7 @@
 """`sensorium look`: what a model learned and what it looks at, as a picture and as numbers."""
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,27 +16,47 @@ if TYPE_CHECKING:  # these bring torch and NumPy, which help and usage errors do
     from sensorium.tasks.embedding import Embedder
 
 BATCH = 8  # pictures that attention is watched on at a time
+FRAMES = 12  # of a film
+DENSE = ("attention", "pca", "cosine", "norms", "gram")  # they see whole pictures, and films
 
 
 @dataclass(frozen=True, kw_only=True)
 class Seen:
-    """What a look found: its numbers, how they are drawn, and the one sentence for the terminal."""
+    """What a look found: its numbers, how they are drawn, and the one sentence for the terminal.
+
+    `frames` are what a film is made of, a picture each, where there is one to make.
+    """
 
     numbers: dict[str, Any]
     draw: "Callable[[str], Figure]"
     sentence: str
+    frames: "Callable[[], Iterable[Tensor]] | None" = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wanted:
+    """What was asked of a look: each of them reads what concerns it."""
+
+    texts: Sequence[str] = ()
+    size: int | None = None
+    layer: int | None = None
+    at: str | None = None
+    cutoff: float | None = None
+    against: Sequence[str] = ()
+    frames: int = FRAMES
 
 
 @dataclass(kw_only=True)
 class View:
-    """What to look into, and what to show it. `steps` prepares the pictures, at the size that was asked for."""
+    """What to look into, and what to show it. `steps` prepares squares, at the size that was asked for."""
 
     name: str
+    source: str
     embedder: "Embedder"
     model: "nn.Module"
     steps: "Preprocess"
     files: Sequence[Path]
-    texts: Sequence[str]
+    wanted: Wanted = field(default_factory=Wanted)
 
     def __post_init__(self) -> None:
         self.read: list[Path] = []
@@ -58,6 +78,10 @@ class View:
             self.read += [path for path, _ in good]
             if good:
                 yield torch.stack([row for _, row in good])
+        self.check_any()
+
+    def check_any(self) -> None:
+        """Raises SensoriumError where nothing could be read."""
         if not self.read:
             reasons = "; ".join(map(str, self.problems[:7])) or "there are none in what was given"
             raise SensoriumError(f"no picture to look at: {reasons}")
@@ -72,8 +96,7 @@ def look_into(
     files: Sequence[Path],
     *,
     what: str,
-    texts: Sequence[str] = (),
-    size: int | None = None,
+    wanted: Wanted | None = None,
     out: Path | None = None,
     data: Path | None = None,
 ) -> None:
@@ -82,21 +105,27 @@ def look_into(
     Raises SensoriumError where the model has no such thing, or there is nothing to look at.
     """
     from sensorium.app.classifying import pictures_below
+    from sensorium.app.looking_dense import LOOKS as DENSE_LOOKS
     from sensorium.insight.drawing import check_drawable, save
+    from sensorium.insight.film import FILMS, check_film, save_film
     from sensorium.insight.numbers import check_format, write_numbers
 
     if out is None and data is None:
         out = Path(f"sensorium-{what}.png")
+    moving = out is not None and out.suffix.lower() in FILMS
     if out is not None:
-        check_drawable(out)
+        check_film(out, what, DENSE) if moving else check_drawable(out)
     if data is not None:
         check_format(data)
     paths, problems = pictures_below(files)
-    view = _view(model, paths, texts, size)
+    view = _view(model, paths, wanted or Wanted(), square=what not in DENSE)
     view.problems += problems
     with waiting(f"looking at {what}"):
-        seen = LOOKS[what](view)
-        if out is not None:
+        seen = (LOOKS | DENSE_LOOKS)[what](view)
+        if out is not None and moving:
+            assert seen.frames is not None
+            save_film(seen.frames(), out)
+        elif out is not None:
             save(seen.draw(view.name), out)
         if data is not None:
             write_numbers({"model": view.name, "what": what, **seen.numbers}, data)
@@ -107,8 +136,9 @@ def look_into(
             stdout().print(f"{short(path)}: {seen.sentence}", markup=False)
 
 
-def _view(source: str, files: Sequence[Path], texts: Sequence[str], size: int | None) -> View:
+def _view(source: str, files: Sequence[Path], wanted: Wanted, *, square: bool) -> View:
     """The model in full precision: bf16 would show its rounding."""
+    size = wanted.size if square else None
     with waiting(f"loading {source} …"):
         import sensorium
 
@@ -119,11 +149,12 @@ def _view(source: str, files: Sequence[Path], texts: Sequence[str], size: int | 
         raise SensoriumError(f"{source} does not show how it works")
     return View(
         name=Path(source).name,
+        source=source,
         embedder=loaded,
         model=loaded.model,
         steps=loaded.preprocess if size is None else _resized(loaded.preprocess, size, loaded.model),
         files=files,
-        texts=texts,
+        wanted=wanted,
     )
 
 
@@ -218,7 +249,7 @@ def similarity(view: View) -> Seen:
         raise SensoriumError(
             f"{view.embedder.name} reads no text: similarity needs a CLIP, dino.txt, ImageBind or pocket"
         )
-    words = view.embedder.embed(text=view.texts)["text"]
+    words = view.embedder.embed(text=view.wanted.texts)["text"]
     shown: list[Tensor] = []
     rows: list[Tensor] = []
     with torch.inference_mode():
@@ -228,9 +259,9 @@ def similarity(view: View) -> Seen:
     found = image_text_similarity(torch.cat(rows), words, view.embedder.logit_scale)
     low, high = float(found.cosines.min()), float(found.cosines.max())
     return Seen(
-        numbers={**numbers_of(found), "files": [str(path) for path in view.read], "text": list(view.texts)},
-        draw=lambda name: draw_similarity(found, shown, view.texts, f"{name}: pictures and texts"),
-        sentence=f"{count(len(view.read), 'picture')} against {count(len(view.texts), 'text')}, "
+        numbers={**numbers_of(found), "files": [str(path) for path in view.read], "text": list(view.wanted.texts)},
+        draw=lambda name: draw_similarity(found, shown, view.wanted.texts, f"{name}: pictures and texts"),
+        sentence=f"{count(len(view.read), 'picture')} against {count(len(view.wanted.texts), 'text')}, "
         f"cosines from {low:z.2f} to {high:z.2f}",
     )
 

@@ -219,48 +219,78 @@ def look(
     model: str,
     /,
     *files: Path,
-    what: Literal["filters", "positions", "distance", "rollout", "similarity"],
+    what: Literal[
+        "attention", "pca", "cosine", "norms", "gram", "filters", "positions", "distance", "rollout", "similarity"
+    ],
+    at: str | None = None,
+    layer: int | None = None,
+    cutoff: float | None = None,
+    against: Annotated[tuple[str, ...], Parameter(negative="", show_default=False, consume_multiple=True)] = (),
+    frames: int = 12,
     text: Annotated[tuple[str, ...], Several] = (),
     size: int | None = None,
     out: Path | None = None,
     data: Path | None = None,
 ) -> int:
-    """Draw what a model learned, and where in your pictures it looks.
+    """Draw what a model learned, and what it sees in your pictures and films.
 
+    sensorium look ./my-vit cat.jpg --what attention
+    sensorium look ./my-vit film.mp4 --what attention --frames 48 --out attention.gif
+    sensorium look pocket ~/Pictures/cats --what pca
+    sensorium look ./my-dinov3 cat.jpg dog.jpg --what cosine --at 320,200 --size 768
+    sensorium look ./my-dinov2 ~/Pictures --what norms --data norms.npz
+    sensorium look ./begun ~/Pictures --what gram --against ./later ./last
     sensorium look ./my-vit --what filters
-    sensorium look ./my-vit --what positions --out positions.png
     sensorium look ./my-vit ~/Pictures --what distance --data distance.json
-    sensorium look clip-vit-b-32 cat.jpg --what rollout
     sensorium look clip-vit-b-32 cat.jpg dog.jpg --what similarity \\
       --text "a photo of a cat" --text "a photo of a dog"
 
+    attention    what the class token and each register look at, head by head
+    pca          places as colours: three principal components, without the ground
+    cosine       what is like one place (--at x,y) of the first picture, in all
+    norms        how long the patches' tokens are, layer by layer, and outliers
+    gram         how patches' likeness changes from one checkpoint to others
     filters      what the patch embedding responds to: its principal components
     positions    how alike the position embeddings are, patch by patch
     distance     how far each head looks, in pixels, averaged over the pictures
     rollout      where in each picture the output comes from, through all layers
     similarity   the cosine of every picture with every text
 
-    The first four need a model that cuts pictures into patches: ViT, CLIP with
-    a ViT, DINOv2, DINOv3 (which has no position embeddings), ImageBind.
+    The first five see whole pictures of any size, and frames of films. They
+    need a model that cuts pictures into patches: ViT, CLIP with a ViT, DINOv2,
+    DINOv3, ImageBind; pca, cosine and gram read `pocket` and ResNets, too.
 
     Parameters
     ----------
     model
         A preset, a hub id, a folder or a weight file.
     files
-        Pictures, or folders of pictures; filters and positions need none.
+        Pictures, folders of pictures, films; filters and positions need none.
     what
         What to look at.
+    at
+        The place: x,y in the picture's pixels (320,200), or fractions of its sides (0.5,0.25). [default for gram: the
+        middle]
+    layer
+        After which layer: 1 is the first, -1 the last. [default: the last, normed]
+    cutoff
+        For norms: the norm above which a token is an outlier. [default: three times the median of the layer]
+    against
+        For gram: later checkpoints in their order; also a run's checkpoints/step-N.
+    frames
+        How many frames of a film, evenly apart.
     text
         For similarity: a text to compare the pictures with. May be repeated.
     size
-        Show the pictures at this many pixels a side instead of the model's own.
+        Show the pictures at this many pixels: the short side, of squares both. [default: twice the model's own, of
+        squares its own]
     out
-        The drawing: .png, .jpg, .svg or .pdf. [default: sensorium-WHAT.png, unless --data is given]
+        The drawing: .png, .jpg, .svg or .pdf; .gif or .mp4 for a film. [default: sensorium-WHAT.png, unless --data is
+        given]
     data
         Also, or only, write the numbers: .json or .npz.
     """
-    from sensorium.app.looking import look_into
+    from sensorium.app.looking import DENSE, Wanted, look_into
 
     of_model = what in ("filters", "positions")
     if of_model and files:
@@ -269,7 +299,21 @@ def look(
         raise Misuse(f"which pictures? For example: sensorium look {model} ~/Pictures --what {what}")
     if bool(text) != (what == "similarity"):
         raise Misuse("--text and --what similarity belong together: --what similarity --text 'a photo of a cat'")
-    look_into(model, files, what=what, texts=text, size=size, out=out, data=data)
+    if bool(against) != (what == "gram"):
+        raise Misuse("--against and --what gram belong together: --what gram --against LATER LAST")
+    if what == "cosine" and at is None:
+        raise Misuse("which place? For example: --at 320,200 in pixels, or --at 0.5,0.25 of the picture's sides")
+    for option, given, looks in (
+        ("--at", at, ("cosine", "gram")),
+        ("--layer", layer, DENSE),
+        ("--cutoff", cutoff, ("norms",)),
+    ):
+        if given is not None and what not in looks:
+            raise Misuse(f"{option} goes with --what {', '.join(looks)}")
+    if frames < 1:
+        raise Misuse("--frames must be at least 1")
+    wanted = Wanted(texts=text, size=size, layer=layer, at=at, cutoff=cutoff, against=against, frames=frames)
+    look_into(model, files, what=what, wanted=wanted, out=out, data=data)
     return DONE
 
 

@@ -7,21 +7,26 @@ import webbrowser
 from contextlib import suppress
 from pathlib import Path
 
-from sensorium.app.collection import open_index
+from sensorium.app.collection import load_model, open_index
 from sensorium.app.console import count, stderr, stdout, waiting
 from sensorium.app.guard import is_loopback, names_of
 from sensorium.data.errors import SensoriumError
 
 
-def serve_index(folder: Path | None, *, host: str, port: int, browse: bool) -> None:
-    """Serve the page until interrupted. Raises SensoriumError when there is no index or the port is taken."""
+def serve_index(folder: Path | None, *, host: str, port: int, browse: bool, look: str | None = None) -> None:
+    """Serve the page until interrupted; `look` is the model that it looks into, where that is not the index's.
+
+    Raises SensoriumError when there is no index or the port is taken.
+    """
     with listen(host, port) as listener, open_index(folder) as index:
         with waiting("opening the page …"):
             import uvicorn
 
+            from sensorium.app.inside import Inside
             from sensorium.app.web import create_page
 
-            page = create_page(index, answers=names_of(host))
+            inside = None if look is None else Inside(load_model(look, precision="fp32"))
+            page = create_page(index, answers=names_of(host), inside=inside)
         listener.listen()  # so that whoever reads the address below and is quick is not turned away
         address = address_of(listener, host)
         pictures = count(index.stats().items, "picture")

@@ -1,7 +1,9 @@
 """The web page's server: questions in, ranked pictures out. Files go out by id, and only what the index holds."""
 
 import re
+from base64 import b64encode
 from collections.abc import Callable
+from io import BytesIO
 from itertools import islice
 from pathlib import Path
 from typing import Annotated
@@ -10,11 +12,13 @@ from urllib.parse import quote
 from fastapi import FastAPI, File, Form, HTTPException, Query, Request, Response, UploadFile
 from fastapi.responses import FileResponse, JSONResponse
 from fastapi.staticfiles import StaticFiles
-from pydantic import BaseModel
+from PIL import Image
+from pydantic import BaseModel, Field
 
 from sensorium import __version__
 from sensorium.app import expression
 from sensorium.app.guard import Guard
+from sensorium.app.inside import LOOKS, Inside, Look
 from sensorium.app.note import note_on
 from sensorium.app.pictures import Dropped, Thumbnails
 from sensorium.app.searching import moment
@@ -96,6 +100,34 @@ class StatusOut(BaseModel):
     command: str
 
 
+class LooksOut(BaseModel):
+    """Which model the page looks into, what it can show of it, and why not the rest."""
+
+    model: str
+    can: list[Look]
+    cannot: dict[Look, str]
+
+
+class LookAsked(BaseModel):
+    """A look at a picture; x and y are where the cosine's place is, as fractions of its sides."""
+
+    what: Look = "cosine"
+    x: float = Field(0.5, ge=0, le=1)
+    y: float = Field(0.5, ge=0, le=1)
+
+
+class LookOut(BaseModel):
+    """A map over a picture as a PNG in a data address, a pixel for each place, and what it says."""
+
+    picture: str
+    rows: int
+    columns: int
+    said: str
+    low: float | None
+    high: float | None
+    place: tuple[int, int] | None
+
+
 class Asked(BaseModel):
     """A question as it stands in an address: `like` and `picture` hold ids and tokens, `-` before one steers away."""
 
@@ -109,8 +141,9 @@ class Asked(BaseModel):
     offset: int = 0
 
 
-def create_page(index: Index, *, answers: Callable[[str], bool]) -> FastAPI:
-    """The page over an open index. `answers` says which names in a Host header are this server's own."""
+def create_page(index: Index, *, answers: Callable[[str], bool], inside: Inside | None = None) -> FastAPI:
+    """The page over an open index. `answers` says which names in a Host header are this server's own; `inside` is what
+    it looks into, which is the index's model where none is given."""
     page = FastAPI(openapi_url=None, docs_url=None, redoc_url=None)
     page.add_middleware(Guard, answers=answers, largest_body=LARGEST_UPLOAD)
     page.add_exception_handler(SensoriumError, _explain)
@@ -118,6 +151,7 @@ def create_page(index: Index, *, answers: Callable[[str], bool]) -> FastAPI:
     _add_questions(page, index, dropped)
     _add_collection(page, index)
     _add_files(page, index, dropped)
+    _add_looks(page, index, inside or Inside(index.embedder))
     page.mount("/", StaticFiles(directory=STATIC, html=True))
     return page
 
@@ -220,6 +254,28 @@ def _add_files(page: FastAPI, index: Index, dropped: Dropped) -> None:
         if drawn is None:
             raise HTTPException(404, "that picture is no longer kept")
         return Response(drawn, media_type="image/jpeg", headers={"cache-control": "private, max-age=3600"})
+
+
+def _add_looks(page: FastAPI, index: Index, inside: Inside) -> None:
+    @page.get("/api/looks")
+    def looks() -> LooksOut:
+        can: list[Look] = [look for look in LOOKS if look not in inside.cannot]
+        return LooksOut(model=inside.name, can=can, cannot=inside.cannot)
+
+    @page.get("/api/looks/{id}")
+    def look(id: str, asked: Annotated[LookAsked, Query()]) -> LookOut:
+        found = inside.look(_item(index, id).path, asked.what, asked.x, asked.y)
+        buffer = BytesIO()
+        Image.fromarray(found.colours.permute(1, 2, 0).contiguous().numpy()).save(buffer, "PNG")
+        return LookOut(
+            picture=f"data:image/png;base64,{b64encode(buffer.getvalue()).decode()}",
+            rows=found.colours.shape[1],
+            columns=found.colours.shape[2],
+            said=found.said,
+            low=found.low,
+            high=found.high,
+            place=found.place,
+        )
 
 
 def _ask(index: Index, dropped: Dropped, asked: Asked) -> AnswerOut:

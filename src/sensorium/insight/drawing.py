@@ -87,10 +87,14 @@ def quiet(axes: Axes) -> None:
     axes.spines[:].set(color="#d8d4cb", linewidth=0.8)
 
 
-def colourbar(figure: Figure, drawn: Any, axes: Axes, label: str, *, inside: bool = False) -> None:
-    """What the colours of a map mean: at the right of its axes, or `inside` axes of its own."""
+def colourbar(
+    figure: Figure, drawn: Any, axes: Axes | list[Axes], label: str, *, inside: bool = False, format: str | None = None
+) -> None:
+    """What the colours of a map mean: at the right of its axes or of several, or `inside` axes of its own."""
     place: dict[str, Any] = {"cax": axes} if inside else {"ax": axes, "shrink": 0.82, "pad": 0.02, "aspect": 26}
-    bar = figure.colorbar(drawn, **place)
+    bar = figure.colorbar(drawn, format=format, **place)
+    if format is not None:  # of a log scale that spans less than a decade, only the minor ticks would be there
+        bar.ax.yaxis.set_minor_formatter(format)
     bar.outline.set_visible(False)  # pyright: ignore[reportCallIssue]
     bar.ax.tick_params(labelsize=7.5, length=2)
     bar.set_label(label, fontsize=8)

@@ -58,7 +58,7 @@ def vit_like(model: nn.Module) -> ViTLike:
 
     Raises SensoriumError where nothing does.
     """
-    if (found := _first(model)) is not None:
+    if (found := find_vit(model)) is not None:
         return found
     raise SensoriumError(
         f"{type(model).__name__} does not read pictures as patches: this needs a ViT, a CLIP whose image tower is one, "
@@ -106,18 +106,20 @@ def learned_positions(model: nn.Module) -> Float[Tensor, "rows columns width"]:
 
 def patch_side(model: nn.Module) -> int | None:
     """The longer side of a patch in pixels; None where the model has no patches."""
-    found = _first(model)
+    found = find_vit(model)
     return None if found is None else max(found.patches.patch[-2:])
 
 
-def _first(model: nn.Module) -> ViTLike | None:
+def find_vit(model: nn.Module) -> ViTLike | None:
+    """The first part of the model that is one, itself included."""
     return next((module for module in model.modules() if is_vit_like(module)), None)
 
 
 def visible(model: nn.Module) -> tuple[str, ...]:
     """The names of what can be looked at in this model's way to see."""
-    found = _first(model)
+    found = find_vit(model)
     if found is None:
         return ()
     learned = isinstance(getattr(found, "positions", None), Tensor)
-    return ("filters", *(["positions"] if learned else []), "distance", "rollout")
+    places = ("attention", "pca", "cosine", "norms", "gram")
+    return ("filters", *(["positions"] if learned else []), "distance", "rollout", *places)

@@ -116,11 +116,14 @@ class EfficientNetLite(nn.Module):
         self.head = ConvNorm(inp, HEAD, 1, eps=config.eps)
         self.classifier = nn.Linear(HEAD, config.classes)
 
+    def map(self, pixels: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 1280 h2 w2"]:
+        """The features of every place, 32 pixels apart."""
+        x = F.relu6(self.stem(pixels), inplace=True)
+        return F.relu6(self.head(self.blocks(x)), inplace=True)
+
     def features(self, pixels: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 1280"]:
         """Globally pooled features, the classifier's input."""
-        x = F.relu6(self.stem(pixels), inplace=True)
-        x = F.relu6(self.head(self.blocks(x)), inplace=True)
-        return x.mean(dim=(2, 3))
+        return self.map(pixels).mean(dim=(2, 3))
 
     def forward(self, pixels: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b classes"]:
         """ImageNet-1k logits."""

@@ -1,12 +1,14 @@
 // One picture, large: what it is, how well it fits, and where to go from it.
 
 import { percent, thumb } from "/grid.js";
+import { createInside } from "/inside.js";
 
 const part = (name) => document.getElementById(name ? `viewer-${name}` : "viewer");
 
 export function createViewer({ onStep, onClose, onLike, onAdd, onUnlike }) {
   let shown = null;
   const dialog = part();
+  const inside = createInside(part("picture"));
   part("shut").addEventListener("click", () => onClose());
   part("back").addEventListener("click", () => onStep(-1));
   part("on").addEventListener("click", () => onStep(1));
@@ -47,8 +49,10 @@ export function createViewer({ onStep, onClose, onLike, onAdd, onUnlike }) {
       part("on").disabled = last;
       part("add").hidden = part("unlike").hidden = !asked;
       if (!dialog.open) dialog.showModal();
+      inside.show(picture);
     },
     hide() {
+      inside.shut();
       if (dialog.open) dialog.close();
       part("picture").removeAttribute("src");
     },
