@@ -1,5 +1,7 @@
 """`sensorium embed`: the vectors of a whole collection into a folder, on this machine or on a cluster."""
 
+import sys
+from contextlib import nullcontext, redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -85,7 +87,8 @@ def embed_data(
         run = on_ray(str(place.absolute()) if place.exists() else model, ray)
     embedder = load_model(model, precision=precision)
     try:
-        with progress_bar() as advance:
+        # Ray tells of machines that died on standard output, where only results belong.
+        with progress_bar() as advance, redirect_stdout(sys.stderr) if ray else nullcontext():
             outcome = embed_collection(embedder, source, out, what, run=run, progress=advance)
     except KeyboardInterrupt:
         kept = f"interrupted: finished parts are kept in {short(out)}, and the same command goes on from there"
