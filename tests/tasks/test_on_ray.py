@@ -1,5 +1,6 @@
 """Two machines of a Ray cluster, of which one is killed while it computes."""
 
+import socket
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -18,7 +19,12 @@ from sensorium.tasks.embedding import Embedder
 from sensorium.tasks.on_ray import on_ray
 from tests.digits import write_digits
 
-COUNT, ROWS = 480, 16
+# Ray's own: deprecated settings that its data library reads itself, and files that it leaves open to the end.
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:`use_.*:DeprecationWarning:ray"),
+    pytest.mark.filterwarnings("ignore::ResourceWarning"),
+]
+COUNT, ROWS = 240, 8
 
 
 @dataclass(frozen=True)
@@ -60,10 +66,12 @@ def watched(tmp_path: Path) -> Watched:
     return Watched(open_source(folder), tmp_path / "notes")
 
 
-# Ray's own: settings that its data library reads from the environment, and sockets and files that it leaves to the end.
-@pytest.mark.filterwarnings("ignore:`use_.*:DeprecationWarning:ray")
-@pytest.mark.filterwarnings("ignore::ResourceWarning")
-def test_a_machine_dies(folder: Path, embedder: Embedder, watched: Watched, tmp_path: Path) -> None:
+def test_a_machine_dies(
+    folder: Path, embedder: Embedder, watched: Watched, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RAY_memory_monitor_refresh_ms", "0")  # or workers are killed when others take the memory
+    monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
+    monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
     pytest.importorskip("ray", reason="needs Ray: pip install 'sensorium[ray]'")
     import ray
     from ray.cluster_utils import Cluster
@@ -112,6 +120,15 @@ def test_a_machine_dies(folder: Path, embedder: Embedder, watched: Watched, tmp_
     assert there.ids == here.ids
     np.testing.assert_allclose(there.vectors, here.vectors, atol=1e-6)
     assert embed_collection(embedder, watched, tmp_path / "ray", rows=ROWS).computed == 0
+
+
+def test_a_cluster_that_is_not_there(embedder: Embedder, watched: Watched, tmp_path: Path) -> None:
+    pytest.importorskip("ray", reason="needs Ray: pip install 'sensorium[ray]'")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{free.getsockname()[1]}"
+        with pytest.raises(SensoriumError, match=f"no Ray cluster at {address}"):
+            embed_collection(embedder, watched, tmp_path / "out", run=on_ray("pocket", address))
 
 
 def test_without_ray_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -43,7 +43,6 @@ def on_ray(model: str, address: str = LOCAL) -> Run:
 def need_ray() -> Any:
     """The package ray with its data library, imported now; raises SensoriumError where it is not installed."""
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing leaves these machines
-    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # of this process: what matters comes as an exception
     try:
         import_module("ray.data")
         return import_module("ray")
@@ -56,6 +55,12 @@ def _connected(ray: Any, address: str) -> Generator[None]:
     if ray.is_initialized():
         yield
         return
+    host, _, port = address.rpartition(":")
+    if host and port.isdecimal() and "://" not in address:  # Ray itself would try for minutes
+        try:
+            socket.create_connection((host, int(port)), timeout=10).close()
+        except (OSError, OverflowError) as error:
+            raise SensoriumError(f"no Ray cluster at {address} ({error})") from None
     quiet = {"log_to_driver": False, "logging_level": logging.ERROR}
     try:
         if address == LOCAL:
