@@ -139,11 +139,12 @@ def test_a_folder_belongs_to_one_model(embedder: Embedder, pictures: Path, tmp_p
     with pytest.raises(SensoriumError, match="not a folder that sensorium embed wrote"):
         read_embedded(pictures)
     part = next(out.glob("part-*"))
+    rows = pq.read_metadata(part).num_rows
     part.write_bytes(part.read_bytes()[:-100])
     with pytest.raises(SensoriumError, match=f"{part.name}: not a whole part .*delete it"):
         fill(embedder, pictures, out)
     part.unlink()
-    assert fill(embedder, pictures, out).computed == 16
+    assert fill(embedder, pictures, out).computed == rows
 
 
 def test_a_part_of_another_folder_is_noticed(embedder: Embedder, pictures: Path, tmp_path: Path) -> None:
