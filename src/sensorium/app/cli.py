@@ -12,7 +12,8 @@ from typing import Annotated, Literal
 
 from cyclopts import CycloptsError, Parameter
 
-from sensorium.app import research as research  # its commands are among ours
+from sensorium.app import embedding as embedding  # its command is among ours
+from sensorium.app import research as research  # and so are these
 from sensorium.app.commands import (
     DONE,
     FAILED,

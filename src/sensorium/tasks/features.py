@@ -19,8 +19,10 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from sensorium.checkpoints.files import write_safetensors
-from sensorium.data.errors import SensoriumError, Unreadable
+from sensorium.data.collection import Namer
+from sensorium.data.errors import SensoriumError, Unreadable, printable
 from sensorium.data.labelled import Listed
+from sensorium.tasks.embedded import About, Embedded, read_about, read_embedded
 from sensorium.tasks.embedding import IMAGE_BATCH, Embedder, Reading
 
 SHARD = 1024  # pictures in a kept file
@@ -67,9 +69,12 @@ def compute(
 ) -> Features:
     """Run a model over pictures, on whatever device it lives; damaged files are listed and never stop the run.
 
-    Raises SensoriumError where none can be read, where the model has no such output or gives numbers that are not
-    finite, and where `keep` cannot be written.
+    Where `keep` is a folder that `sensorium embed` filled, vectors of pictures that are still as they were come from
+    there, and nothing is written. Raises SensoriumError where none can be read, where the model has no such output or
+    gives numbers that are not finite, where `keep` cannot be written, and where it holds another model's vectors.
     """
+    known = _Known.find(keep, embedder, what)
+    keep = None if known else keep
     found: list[Tensor] = []
     rows: list[int] = []
     unreadable: list[Unreadable] = []
@@ -81,7 +86,7 @@ def compute(
         left = (len(pictures) - done) / rate if fresh else None
         progress(Progress(stage=stage, done=done, total=len(pictures), rate=rate, seconds_left=left))
 
-    step = SHARD if keep else max(len(pictures), 1)
+    step = SHARD if keep or known else max(len(pictures), 1)
     for start in range(0, len(pictures), step):
         some = pictures[start : start + step]
         file = keep / f"{_digest(embedder, some, what)}.safetensors" if keep else None
@@ -90,16 +95,21 @@ def compute(
             tell(start + len(some), computed)
         else:
             vectors, kept, bad = [], [], []
+            there = known.rows(some) if known else {}
+            rest = [number for number in range(len(some)) if number not in there]
             at = 0
-            for batched, faults in embedder.read(some, what, batch=batch):
+            for batched, faults in embedder.read([some[number] for number in rest], what, batch=batch):
                 if len(batched):
                     vectors.append(batched)
-                kept += [number for number, fault in enumerate(faults, at) if fault is None]
+                kept += [number for number, fault in zip(rest[at:], faults, strict=False) if fault is None]
                 bad += [fault for fault in faults if fault is not None]
                 at += len(faults)
                 computed += len(faults)
-                tell(start + at, computed)
+                tell(start + len(there) + at, computed)
             vectors = torch.cat(vectors) if vectors else torch.zeros(0, 0)
+            if known and there:
+                vectors, kept = known.merge(there, vectors, kept)
+                tell(start + len(some), computed)
             if file is not None:
                 _keep(file, vectors, kept, bad)
         if len(vectors):
@@ -115,6 +125,41 @@ def compute(
         raise SensoriumError(f"{embedder.name} gives numbers that are not finite, first for {pictures[rows[row]]}")
     taken = time.perf_counter() - began
     return Features(vectors=vectors, rows=rows, unreadable=unreadable, computed=computed, seconds=taken)
+
+
+class _Known:
+    """The vectors of a folder that `sensorium embed` filled."""
+
+    def __init__(self, embedded: Embedded) -> None:
+        self.embedded = embedded
+        self._item = Namer()
+
+    @classmethod
+    def find(cls, folder: Path | None, embedder: Embedder, what: Reading) -> "_Known | None":
+        """None where the folder is none of those; raises SensoriumError where it does not fit."""
+        if folder is None or (about := read_about(folder)) is None:
+            return None
+        if not about.same(wanted := About.of(embedder, what)):
+            raise SensoriumError(f"{printable(str(folder))} holds {about}, and needed are {wanted}")
+        return cls(read_embedded(folder))
+
+    def rows(self, pictures: Sequence[Listed]) -> dict[int, int]:
+        """Which of the pictures have a vector, and where it stands."""
+        found: dict[int, int] = {}
+        for number, picture in enumerate(pictures):
+            item = self._item(picture if isinstance(picture, Path) else picture.name)
+            row = self.embedded.rows.get(item.id)
+            if row is not None and tuple(self.embedded.stamps[row].tolist()) == item.stamp:
+                found[number] = row
+        return found
+
+    def merge(self, there: dict[int, int], vectors: Tensor, numbers: list[int]) -> tuple[Tensor, list[int]]:
+        """Stored vectors and fresh ones, in the order of their pictures' numbers."""
+        stored = torch.from_numpy(self.embedded.vectors[list(there.values())])
+        together = torch.cat([stored, vectors]) if numbers else stored
+        order = [*there, *numbers]
+        place = sorted(range(len(order)), key=order.__getitem__)
+        return together[place], sorted(order)
 
 
 def _digest(embedder: Embedder, pictures: Sequence[Listed], what: Reading) -> str:

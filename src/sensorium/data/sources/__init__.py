@@ -2,7 +2,7 @@
 
 import os
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from sensorium.data.errors import SensoriumError, Unreadable, printable, system_reason
 from sensorium.data.sources.folders import Folder
@@ -16,6 +16,7 @@ KNOWN = (
 )
 
 
+@runtime_checkable
 class Opened(Source, Protocol):
     """A source that says what it is: `kind` in words, the names of its classes, and what is wrong with it already."""
 

@@ -42,20 +42,33 @@ class Table:
     def __len__(self) -> int:
         return int(self.ends[-1])
 
+    def called(self, index: int, /) -> Path | str:
+        """The picture's file where the column holds paths; else the row's name, and no picture is read."""
+        named, file, row = self._row(index)
+        kinds, kind = need_pyarrow().types, _schema(file).field(self.columns.image).type
+        if kinds.is_string(kind) or kinds.is_large_string(kind):
+            values = self._values(named, file, row, (self.columns.image,))
+            return Path(self.columns.sample(values, self.folder, f"{named}:{row + 1}")["image"])
+        return f"{named}:{row + 1}"
+
     def __getitem__(self, index: int, /) -> Sample:
         if not 0 <= index < len(self):
             raise IndexError(index)
+        named, file, row = self._row(index)
+        wanted = [name for name in (self.columns.image, self.columns.text, self.columns.label) if name]
+        return self.columns.sample(self._values(named, file, row, wanted), self.folder, f"{named}:{row + 1}")
+
+    def _row(self, index: int) -> tuple[Path, Path, int]:
+        """What the row's file is named after, the file that is read, and the row in it."""
         part = int(np.searchsorted(self.ends, index, side="right"))
-        named, file = self.files[part]
-        row = index - (int(self.ends[part - 1]) if part else 0)
-        where = f"{named}:{row + 1}"
+        return *self.files[part], index - (int(self.ends[part - 1]) if part else 0)
+
+    def _values(self, named: Path, file: Path, row: int, wanted: Sequence[str]) -> dict[str, Any]:
         ends, batches = _mapped(file)
         batch = int(np.searchsorted(ends, row, side="right"))
         at = row - (int(ends[batch - 1]) if batch else 0)
         with _reading(named):
-            wanted = [name for name in (self.columns.image, self.columns.text, self.columns.label) if name]
-            values = {name: batches[batch].column(name)[at].as_py() for name in wanted}
-        return self.columns.sample(values, self.folder, where)
+            return {name: batches[batch].column(name)[at].as_py() for name in wanted}
 
 
 def open_parquet(files: Sequence[Path], name: str, folder: Path) -> Table:
@@ -127,7 +140,7 @@ def _mapped(file: Path) -> tuple[Array, list[Any]]:
 
 @lru_cache(maxsize=512)
 def _mapped_once(file: Path, state: tuple[int, int, int]) -> tuple[Array, list[Any]]:
-    pa = _pyarrow()
+    pa = need_pyarrow()
     with _reading(file):
         source = pa.memory_map(str(file))
         batches: list[Any] = []
@@ -154,7 +167,7 @@ def _copy_of(file: Path) -> Path:
         return goal
     if (size := file.stat().st_size) > LARGE:
         print(f"sensorium: copying {file} ({size >> 20:,} MB) into the cache, once", file=sys.stderr)
-    pa = _pyarrow()
+    pa = need_pyarrow()
     import pyarrow.parquet as pq
 
     with _reading(file), pq.ParquetFile(file, memory_map=True) as parquet:
@@ -179,7 +192,7 @@ def _copy_of(file: Path) -> Path:
 
 @contextmanager
 def _reading(file: Path) -> Generator[None]:
-    pa = _pyarrow()
+    pa = need_pyarrow()
     try:
         yield
     except (OSError, pa.ArrowException) as error:
@@ -187,7 +200,8 @@ def _reading(file: Path) -> Generator[None]:
         raise Unreadable(file, f"not a whole Arrow or Parquet file ({reason})") from error
 
 
-def _pyarrow() -> Any:
+def need_pyarrow() -> Any:
+    """The package pyarrow, imported now; raises SensoriumError where it is not installed."""
     try:
         import pyarrow as pa
     except ImportError:

@@ -78,10 +78,14 @@ class Folder:
     def __len__(self) -> int:
         return len(self.files)
 
+    def called(self, index: int, /) -> Path:
+        """The picture's file; no text is looked for."""
+        return self.folder / self.files[index]
+
     def __getitem__(self, index: int, /) -> Sample:
         if not 0 <= index < len(self):
             raise IndexError(index)
-        path = self.folder / self.files[index]
+        path = self.called(index)
         sample: dict[str, Any] = {"image": path, "key": str(path)}
         if self.classes:
             sample["label"] = label = int(self.labels[index])

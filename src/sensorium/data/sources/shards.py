@@ -68,13 +68,14 @@ class Shards:
     def __len__(self) -> int:
         return int(self.ends[-1])
 
+    def called(self, index: int, /) -> str:
+        """The sample's name, of which no byte is read."""
+        return self._row(index)[1]
+
     def __getitem__(self, index: int, /) -> Sample:
         if not 0 <= index < len(self):
             raise IndexError(index)
-        shard = int(np.searchsorted(self.ends, index, side="right"))
-        file = Path(self.files[shard])
-        row = _cached(file, stamp(file))[index - (int(self.ends[shard - 1]) if shard else 0)]
-        where = f"{file}:{row['key'].decode('utf-8', 'surrogateescape')}"
+        file, where, row = self._row(index)
         image, text, meta, label = (self._member(file, row["at"][i], where) for i in range(len(KINDS)))
         if image is None:
             raise Unreadable(where, f"no picture ({', '.join(PICTURES)}) in this sample")
@@ -89,6 +90,12 @@ class Shards:
         elif named := next((key for key in LABEL if about.get(key) is not None), None):
             sample["label"] = number(about[named], named, where)
         return sample
+
+    def _row(self, index: int) -> tuple[Path, str, Any]:
+        shard = int(np.searchsorted(self.ends, index, side="right"))
+        file = Path(self.files[shard])
+        row = _cached(file, stamp(file))[index - (int(self.ends[shard - 1]) if shard else 0)]
+        return file, f"{file}:{row['key'].decode('utf-8', 'surrogateescape')}", row
 
     def _member(self, file: Path, at: Array, where: str) -> bytes | None:
         offset, size = int(at[0]), int(at[1])
