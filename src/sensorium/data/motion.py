@@ -131,15 +131,15 @@ class MotionSteps:
         """The clips of a file, as `read_motion` reads it; raises Unreadable and SensoriumError."""
         return self(read_motion(path, **options))
 
-    def segments(self, recording: Motion, hop: float | None = None) -> Iterator[MotionSegment]:
-        """Windows one after the other, every `hop` seconds; those that a gap reaches into are left out.
+    def segments(self, recording: Motion) -> Iterator[MotionSegment]:
+        """Windows one after the other; those that a gap reaches into are left out.
 
         A rest that fills no window is seen by one that begins earlier. Raises SensoriumError where the recording is
         shorter than a window, or where gaps leave not one.
         """
         self._check_length(recording)
         last = max(recording.begin, recording.end - self.seconds)
-        starts = list(np.arange(recording.begin, last + recording.step, hop or self.seconds))
+        starts = list(np.arange(recording.begin, last + recording.step, self.seconds))
         if last > starts[-1] + recording.step:
             starts.append(last)
         whole = [float(begin) for begin in starts if not recording.gap(begin, begin + self.seconds)]
