@@ -72,6 +72,13 @@ def test_exr(tmp_path: Path) -> None:
         read_depth(tmp_path / "cut.exr", unit="m", focal=FOCAL)
 
 
+def test_what_is_far_in_sun_rgb_d_does_not_come_near(tmp_path: Path) -> None:
+    far = np.full((48, 64), 9000, np.uint16)  # millimetres: more than thirteen bits
+    far[:, :40] = 2000
+    disparity = read_depth(png(tmp_path / "a.png", turned(far)), unit="sun", focal=FOCAL).disparity
+    assert (disparity[:, 40:] < disparity[:, :40].min() / 3).all()
+
+
 def test_a_longer_lens_sees_more_disparity(tmp_path: Path) -> None:
     np.save(tmp_path / "a.npy", ramp())
     near, far = (read_depth(tmp_path / "a.npy", unit="m", focal=focal).disparity for focal in (400.0, 800.0))

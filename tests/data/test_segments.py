@@ -13,7 +13,7 @@ import torch
 from sensorium.data.audio import AudioSteps
 from sensorium.data.audio_segments import sound_segments
 from sensorium.data.errors import SensoriumError, Unreadable
-from sensorium.data.video import VideoSteps, read_clips, video_segments
+from sensorium.data.video import VideoSteps, _Player, read_clips, video_segments  # pyright: ignore[reportPrivateUsage]
 
 av: Any = pytest.importorskip("av")
 soundfile: Any = pytest.importorskip("soundfile")
@@ -124,6 +124,28 @@ def test_a_film_held_upright(tmp_path: Path) -> None:
     assert segment.frames[..., 36:, :].float().mean() < 50
 
 
+def test_a_damaged_packet_is_passed_over(tmp_path: Path) -> None:
+    path = film(tmp_path / "a.mp4", [2 * i for i in range(100)])
+    with av.open(str(path)) as container:
+        packets = [(packet.pos, packet.size) for packet in container.demux(video=0) if packet.size]
+    data = bytearray(path.read_bytes())
+    for at, size in packets[41:44]:
+        data[at : at + size] = bytes(size)
+    path.write_bytes(data)
+    segments = list(video_segments(path, seconds=1))
+    assert len(segments) == 10
+    assert brightness(segments[8].frames) == pytest.approx([160, 178], abs=4)
+
+
+def test_seeking_is_given_up_where_it_does_not_help(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = film(tmp_path / "a.mp4", [9] * 900, keys=600)
+    steps: list[int] = []
+    whole = _Player._next
+    monkeypatch.setattr(_Player, "_next", lambda self: steps.append(1) or whole(self))
+    assert len(list(video_segments(path, seconds=5))) == 18
+    assert len(steps) < 2500, "going back to the first key frame every time would take 7,000"
+
+
 def test_what_is_no_film_is_named(tmp_path: Path) -> None:
     soundfile.write(tmp_path / "a.wav", np.zeros(16000), 16000)
     (tmp_path / "b.mp4").write_bytes(b"no film")
@@ -188,6 +210,15 @@ def test_the_sound_of_a_film_keeps_its_time(tmp_path: Path) -> None:
     assert edge < 0.02 * 16000, "the tone begins with the sixth second"
     with pytest.raises(Unreadable, match="holds no sound"):
         list(sound_segments(film(tmp_path / "mute.mp4", [0] * 10)))
+
+
+def test_sound_before_the_first_picture_is_left_out(tmp_path: Path) -> None:
+    wave = np.concatenate([tone(2.0, 16000), np.zeros(16000 * 4)])[None]
+    path = film(tmp_path / "a.mkv", [100] * 40, [2 + i / 10 for i in range(40)], sound=wave)
+    (segment,) = video_segments(path, seconds=9)
+    assert segment.begin == 0
+    first = next(sound_segments(path, seconds=1))
+    assert first.waveform[:, 2000:].abs().max() < 0.05, "the tone is over when the first picture is shown"
 
 
 def test_a_damaged_sound_is_read_as_far_as_it_goes(tmp_path: Path) -> None:
