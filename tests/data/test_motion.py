@@ -93,7 +93,7 @@ def test_ego4d_s_table_is_known(tmp_path: Path) -> None:
     lines[100], lines[700] = lines[700], lines[100]  # its time stamps are not always in order
     (tmp_path / "a.csv").write_text("\n".join([",".join(names), *lines]))
     recording = read_motion(tmp_path / "a.csv")
-    assert recording.got == "1,199 readings, 6.0 s at 200 Hz, 1 rows left out"
+    assert recording.got == "1,199 readings, 6.0 s at 200 Hz, rows left out: 1"
     torch.testing.assert_close(
         MotionSteps()(recording)[0], torch.from_numpy(signal(0.5 + np.arange(2000) / 400).T).float(), atol=3e-3, rtol=0
     )
@@ -104,7 +104,7 @@ def test_gaps_are_bridged_left_out_or_named(tmp_path: Path) -> None:
     kept = ~((times > 3.0) & (times < 3.2)) & ~((times > 12) & (times < 13.5))
     path = table(tmp_path / "a.csv", times[kept], signal(times[kept]))
     recording = read_motion(path, acceleration="m/s2", rotation="rad/s")
-    assert recording.got.endswith("1 gaps of 1.5 s")
+    assert recording.got.endswith("gaps: 1, 1.5 s")
     assert recording.window(2, 7, 2000).isfinite().all()
     with pytest.raises(SensoriumError, match=r"no readings from 12\.00 to 13\.50 s, a gap of the sensor"):
         recording.window(8, 13, 2000)

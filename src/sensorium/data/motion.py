@@ -200,8 +200,8 @@ def read_motion(
             raise Unreadable(name, f"the {sensor} reads zero throughout: it was off, or is none")
     recording = Motion(name, times, readings, "")
     gaps = recording.gaps
-    lost = f", {len(kept) - len(times):,} rows left out" if len(kept) > len(times) else ""
-    holes = f", {len(gaps)} gaps of {sum(b - a for a, b in gaps):.1f} s" if gaps else ""
+    lost = f", rows left out: {len(kept) - len(times):,}" if len(kept) > len(times) else ""
+    holes = f", gaps: {len(gaps)}, {sum(b - a for a, b in gaps):.1f} s" if gaps else ""
     length = recording.end - recording.begin
     got = f"{len(times):,} readings, {length:.1f} s at {1 / recording.step:.4g} Hz{lost}{holes}"
     return Motion(name, times, readings, got)
