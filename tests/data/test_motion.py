@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
+from sensorium.data import motion_table
 from sensorium.data.errors import SensoriumError, Unreadable
 from sensorium.data.motion import MotionSteps, read_motion
 from sensorium.data.motion_table import layout
@@ -97,6 +98,24 @@ def test_ego4d_s_table_is_known(tmp_path: Path) -> None:
     torch.testing.assert_close(
         MotionSteps()(recording)[0], torch.from_numpy(signal(0.5 + np.arange(2000) / 400).T).float(), atol=3e-3, rtol=0
     )
+
+
+def test_a_long_table_is_parsed_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SENSORIUM_CACHE", str(tmp_path / "cache"))
+    times = clock(100, 8)
+    path = table(tmp_path / "a.csv", times, signal(times))
+    si = {"acceleration": "m/s2", "rotation": "rad/s"}
+    whole = read_motion(path, **si)
+    monkeypatch.setattr(motion_table, "LARGE", 1000)
+    first = read_motion(path, **si)
+    monkeypatch.setattr(motion_table, "_csv", None)  # cannot be parsed again
+    again = read_motion(path, **si)
+    for other in (first, again):
+        assert np.array_equal(other.times, whole.times)
+        assert np.array_equal(other.readings, whole.readings)
+    monkeypatch.undo()
+    table(path, times, 2 * signal(times))
+    assert read_motion(path, **si).readings[0, 2] == pytest.approx(2 * whole.readings[0, 2], rel=1e-6)
 
 
 def test_gaps_are_bridged_left_out_or_named(tmp_path: Path) -> None:

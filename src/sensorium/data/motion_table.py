@@ -16,8 +16,10 @@ from typing import Any
 import numpy as np
 
 from sensorium.data.errors import SensoriumError, Unreadable, printable, system_reason
+from sensorium.data.sources.kept import kept_array
 
 Column = np.ndarray[Any, Any]
+LARGE = 4 << 20  # bytes of a CSV that takes longer to parse than to look up
 AXES = ("acceleration x", "acceleration y", "acceleration z", "rotation x", "rotation y", "rotation z")
 G = 9.80665
 ACCELERATION = {"m/s2": 1.0, "g": G, "mg": G / 1000}
@@ -121,12 +123,17 @@ def spelled(unit: str | None, known: Mapping[str, float], where: str, what: str)
 def read_columns(path: Path, columns: Sequence[str] | None = None) -> dict[str, Column]:
     """The columns of a CSV, TSV, Parquet, NPY or NPZ file as floats, empty fields as NaN; dates become seconds.
 
-    `columns` names those of an array without names. Raises Unreadable.
+    `columns` names those of an array without names. A long CSV is parsed once and kept in the cache. Raises Unreadable.
     """
     suffix = path.suffix.lower()
     try:
         if suffix in (".csv", ".tsv", ".txt"):
-            return _csv(path, columns)
+            if path.stat().st_size < LARGE:
+                return _csv(path, columns)
+            # named anew, since a cache knows the numbers alone
+            names = list(dict.fromkeys(columns or header(path)))
+            table = kept_array(path, f"{len(names)}columns", lambda: np.stack(list(_csv(path, columns).values())))
+            return dict(zip(names, table, strict=True))
         if suffix == ".parquet":
             return _parquet(path)
         if suffix in (".npy", ".npz"):
