@@ -2,8 +2,8 @@
 
 LLVIP's pictures are 8-bit gray as the camera spreads them, warm is bright, and no absolute temperature is left in
 them. So a radiometric file is spread over its own coldest and warmest part, unless a range in degrees is asked for.
-The authors' loader was not released: values stay in [0, 1], which reproduces the paper (62.4% against 63.4%, pull
-request 73 of its repository), where a normalisation around 0.5 does not (55.2%).
+The authors' loader was not released: values stay in [0, 1], with which a user came to 62.4% where the paper has 63.4%
+(pull request 73 of its repository); with a normalisation like a picture's it was 55.2%.
 """
 
 import os
