@@ -81,6 +81,19 @@ def test_long_sounds_are_resampled_in_pieces() -> None:
     torch.testing.assert_close(resample(wave[:, :60_000], 48000, 16000)[:, :19_000], whole[:, :19_000])
 
 
+@pytest.mark.parametrize("rate", [16000, 22050])
+def test_clips_of_a_long_sound_are_those_of_the_whole(rate: int, tmp_path: Path) -> None:
+    noise = torch.randn(rate * 150, generator=torch.Generator().manual_seed(0)) * torch.linspace(0.01, 0.2, rate * 150)
+    soundfile.write(tmp_path / "a.wav", noise.numpy(), rate)
+    steps = AudioSteps()
+    clips, whole = steps.read(tmp_path / "a.wav"), steps(*read_audio(tmp_path / "a.wav"))
+    assert clips.shape == whole.shape
+    if rate == steps.rate:
+        torch.testing.assert_close(clips, whole)
+    assert (clips - whole)[..., 1:197].abs().mean() < 0.02
+    assert (clips - whole.roll(1, 0)).abs().mean() > 0.1
+
+
 def test_silence_is_the_floor_and_padding_is_zero() -> None:
     steps = AudioSteps()
     spectrogram = steps.spectrogram(torch.zeros(1, 16000))

@@ -1,5 +1,6 @@
 """`sensorium data`: sets that can be fetched by name, and what stands at a path."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +9,7 @@ from rich.progress import Progress, ProgressColumn, Task, TaskID
 from sensorium.app.console import count, stderr, stdout, write_json
 from sensorium.app.truths import show_truths
 from sensorium.data.errors import Unreadable, printable
-from sensorium.data.image import read_image
+from sensorium.data.senses import describe
 from sensorium.data.sets import SETS, fetch
 from sensorium.data.sources import Opened, open_source
 from sensorium.data.standins import STANDINS
@@ -84,13 +85,13 @@ def show_source(place: str, *, as_json: bool) -> bool:
         sample: Sample = {}
         try:
             sample = source[index]
-            size = read_image(sample["image"]).info["size"]
+            held = describe(sample)
         except Unreadable as error:
             damaged += 1
             problems.append(str(named(error, sample)))
         else:
             if len(first) < FIRST:
-                first.append(_plain(sample, size, source))
+                first.append(_plain(sample, held, source))
     if as_json:
         known = {"name": source.name, "kind": source.kind, "samples": total, "classes": len(source.classes)}
         write_json({**known, "first": first, "checked": len(looked), "damaged": damaged, "problems": problems})
@@ -107,11 +108,15 @@ def show_source(place: str, *, as_json: bool) -> bool:
     return not damaged
 
 
-def _plain(sample: Sample, size: tuple[int, int], source: Opened) -> dict[str, Any]:
-    """A sample as people read it."""
-    image = sample["image"]
-    name = str(image) if isinstance(image, str | Path) else sample["key"]
-    shown: dict[str, Any] = {"image": printable(name), "size": f"{size[0]}x{size[1]}"}
+def _plain(sample: Sample, held: Mapping[str, str], source: Opened) -> dict[str, Any]:
+    """A sample as people read it: its files, and what was found in each."""
+    shown: dict[str, Any] = {}
+    for sense, said in held.items():
+        file = sample[sense]
+        name = printable(str(file) if isinstance(file, str | Path) else sample["key"])
+        shown |= {sense: name, "size": said} if sense == "image" else {sense: f"{name} ({said})"}
+    if "begin" in sample:
+        shown["seconds"] = f"{sample['begin']:.2f}-{sample['end']:.2f}"
     text = sample.get("text", ())
     texts: tuple[str, ...] = (text,) if isinstance(text, str) else text
     if len(texts):

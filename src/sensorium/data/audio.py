@@ -5,24 +5,25 @@ are those of AST, https://arxiv.org/abs/2104.01778).
 
 import math
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
-from typing import Any
 
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
+from sensorium.data.audio_stream import Sound, open_sound
 from sensorium.data.errors import SensoriumError, Unreadable
-from sensorium.data.media import clip_times, regular_file
+from sensorium.data.media import clip_times
 
 FRAME, HOP = 0.025, 0.010  # seconds
 PREEMPHASIS = 0.97
 LOWEST = 20.0  # Hz
 ZEROS = 6  # zero crossings of the resampling filter on each side
 ROLLOFF = 0.99  # its cut-off, as a part of the lower Nyquist frequency
-CHUNK = 1 << 16  # samples resampled at once
+AT_ONCE = 1 << 16  # samples resampled at once
+LONG = 120.0  # seconds
 
 
 @dataclass(frozen=True)
@@ -56,10 +57,17 @@ class AudioSteps:
         return torch.stack(rows)
 
     def read(self, path: str | os.PathLike[str]) -> Float[Tensor, "clips 1 bins frames"]:
-        """The clips of a file; raises Unreadable."""
-        waveform, rate = read_audio(path)
+        """The clips of a file; raises Unreadable.
+
+        A sound of more than two minutes is not kept whole: each clip is resampled by itself, which differs from the
+        reference by less than a sample.
+        """
+        sound = open_sound(path)
         try:
-            return self(waveform, rate)
+            if sound.seconds > LONG and self.clips * self.seconds < LONG:
+                one = replace(self, clips=1)
+                return torch.cat([one(cut, sound.rate) for cut in _windows(sound, self.seconds, self.clips)])
+            return self(_whole(sound), sound.rate)
         except SensoriumError as error:
             raise Unreadable(os.fsdecode(path), str(error)) from error
 
@@ -127,50 +135,37 @@ def resample(waveform: Float[Tensor, "channels n"], old: int, new: int) -> Float
     padded = F.pad(waveform, (reach, reach + 2 + periods * old - waveform.shape[1]))
     index = first.long()[:, None] + reach + taps
     windows = padded.unfold(1, int(index.max()) + 1, old)
-    some = max(1, CHUNK // new)
+    some = max(1, AT_ONCE // new)
     rows = [(part[..., index] * kernel).sum(-1) for part in windows[:, :periods].split(some, dim=1)]
     return torch.cat(rows, dim=1).flatten(1)[:, :length]
 
 
 def read_audio(path: str | os.PathLike[str]) -> tuple[Float[Tensor, "channels n"], int]:
-    """The sound of a file in [-1, 1] and its samples a second.
-
-    wav, flac, ogg and mp3 are read by soundfile, the sound of films and what else there is by PyAV, where these are
-    installed (`pip install 'sensorium[media]'`). Raises Unreadable.
-    """
-    name = regular_file(path)
-    samples, rate = _soundfile(name) or _av(name)
-    if not samples.numel():
-        raise Unreadable(name, "holds no sound")
-    return samples, rate
+    """The whole sound of a file in [-1, 1], as `open_sound` reads it, and its samples a second. Raises Unreadable."""
+    sound = open_sound(path)
+    return _whole(sound), sound.rate
 
 
-def _soundfile(name: str) -> tuple[Tensor, int] | None:
-    try:
-        import soundfile
-    except ImportError:
-        return None
-    try:
-        samples, rate = soundfile.read(name, dtype="float32", always_2d=True)
-    except soundfile.LibsndfileError:  # not one of its formats
-        return None
-    return torch.from_numpy(samples.T.copy()), int(rate)
+def _whole(sound: Sound) -> Float[Tensor, "channels n"]:
+    pieces = list(sound.chunks)
+    if not pieces:
+        raise Unreadable(sound.name, "holds no sound")
+    return torch.cat(pieces, dim=1)
 
 
-def _av(name: str) -> tuple[Tensor, int]:
-    try:
-        import av
-        from av.error import FFmpegError
-    except ImportError:
-        raise Unreadable(name, "sound needs two more packages: pip install 'sensorium[media]'") from None
-    try:
-        with av.open(name) as container:
-            if not container.streams.audio:
-                raise Unreadable(name, "holds no sound")
-            rate = container.streams.audio[0].rate
-            planar: Any = av.AudioResampler(format="fltp")
-            frames = [f for frame in container.decode(audio=0) for f in planar.resample(frame)]
-            pieces = [torch.from_numpy(frame.to_ndarray()) for frame in frames]
-    except (FFmpegError, ValueError) as error:
-        raise Unreadable(name, f"no sound that can be decoded ({error})") from error
-    return torch.cat(pieces, dim=1) if pieces else torch.zeros(1, 0), int(rate)
+def _windows(sound: Sound, seconds: float, clips: int) -> list[Float[Tensor, "channels n"]]:
+    """The samples of each clip, in one pass that keeps no others; what is missing at the end is silent."""
+    length = round(seconds * sound.rate)
+    starts = [int(begin * sound.rate) for begin, _ in clip_times(sound.seconds, seconds, clips)]
+    parts: list[list[Tensor]] = [[] for _ in starts]
+    passed = 0
+    for chunk in sound.chunks:
+        for start, part in zip(starts, parts, strict=True):
+            begin, end = max(start - passed, 0), min(start + length - passed, chunk.shape[1])
+            if begin < end:
+                part.append(chunk[:, begin:end].clone())
+        passed += chunk.shape[1]
+    if not parts[0]:
+        raise Unreadable(sound.name, "holds no sound")
+    whole = [torch.cat(part or [parts[0][0][:, :0]], dim=1) for part in parts]
+    return [F.pad(part, (0, length - part.shape[1])) for part in whole]

@@ -67,7 +67,7 @@ def read_image(source: Source, *, at_least: int | None = None, background: Colou
     else:
         name = "bytes" if isinstance(source, bytes) else os.fsdecode(source)
     data = b""
-    with _quiet():
+    with quiet():
         try:
             if isinstance(source, Image.Image):
                 return _upright_rgb(source.copy(), _orientation(source), background, name)
@@ -87,10 +87,10 @@ def read_pixels(source: Source, *, at_least: int | None = None) -> np.ndarray[An
     if isinstance(source, np.ndarray | Image.Image):
         return np.array(read_image(source))
     name, data = "bytes" if isinstance(source, bytes) else os.fsdecode(source), b""
-    with _quiet():
+    with quiet():
         try:
             data = source if isinstance(source, bytes) else _read_file(name)
-            if _format(data[:64]) == "JPEG" and _jpeg_orientation(data) == 1:
+            if image_format(data[:64]) == "JPEG" and _jpeg_orientation(data) == 1:
                 decoded = _decode_jpeg(data, name, at_least)
                 if decoded is not None:
                     return decoded[0]
@@ -145,7 +145,7 @@ def _read_file(path: str) -> bytes:
         with os.fdopen(os.open(path, flags), "rb") as file:
             _check_regular(path, os.fstat(file.fileno()))
             head = file.read(64)
-            if head and _format(head) is None:
+            if head and image_format(head) is None:
                 raise Unreadable(path, "not an image")  # before a film of many gigabytes is read
             return head + file.read(FILE_LIMIT)
     except OSError as error:
@@ -166,7 +166,7 @@ def _check_regular(path: str, status: os.stat_result) -> None:
 # -- formats ----------------------------------------------------------------------------------------------------------
 
 
-def _format(head: bytes) -> str | None:
+def image_format(head: bytes) -> str | None:
     """Pillow's name of the format that content beginning with `head` (64 bytes) has; None where it is no image."""
     if head.startswith(b"\xff\xd8\xff"):
         return "JPEG"
@@ -206,7 +206,7 @@ def _box_format(head: bytes) -> str | None:
 def _decode(data: bytes, name: str, at_least: int | None, background: Colour | None) -> Image.Image:
     if not data:
         raise Unreadable(name, "empty file")
-    kind = _format(data[:64])
+    kind = image_format(data[:64])
     if kind is None:
         raise Unreadable(name, "not an image")
     if kind == "JPEG XL":
@@ -280,7 +280,7 @@ def _reason(error: Exception, data: bytes) -> str:
 
 def _ends_early(data: bytes) -> bool:
     """Whether what the format puts last is missing; asked only where decoding failed."""
-    kind = _format(data[:64])
+    kind = image_format(data[:64])
     if kind in ("JPEG", "PNG", "GIF", "JPEG2000"):
         return {"JPEG": b"\xff\xd9", "PNG": b"IEND", "GIF": b";", "JPEG2000": b"\xff\xd9"}[kind] not in data[-64:]
     if kind == "WEBP":
@@ -409,7 +409,8 @@ class _Quiet(AbstractContextManager[None]):
 _SHARED = _Quiet()
 
 
-def _quiet() -> AbstractContextManager[None]:
+def quiet() -> AbstractContextManager[None]:
+    """While it is open, Pillow's warnings of what it decodes are not shown, in any thread."""
     if getattr(sys.flags, "context_aware_warnings", False):  # Python 3.14: filters can belong to the thread
         return warnings.catch_warnings(action="ignore")  # type: ignore[call-arg]
     return _SHARED

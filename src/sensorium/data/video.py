@@ -4,10 +4,13 @@ two frames a clip, three crops along the longer side. Only the frames that are u
 
 import math
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import count
 from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Int, UInt8
@@ -18,6 +21,8 @@ from sensorium.data.media import clip_times, regular_file
 from sensorium.data.preprocess import CLIP_MEAN, CLIP_STD, Triple
 
 AHEAD = 2.0  # seconds: a frame farther on than this is sought, a nearer one is reached by decoding
+SLACK = 0.01  # seconds by which a time stamp may be rounded up
+DAMAGED = 100  # packets in a row that cannot be decoded are the end
 
 
 @dataclass(frozen=True)
@@ -77,14 +82,69 @@ def evenly(length: int, count: int) -> Int[Tensor, " count"]:
     return torch.linspace(0, length - 1, count).clamp(0, length - 1).long()
 
 
+@dataclass(frozen=True)
+class VideoSegment:
+    """A stretch of a film: begin and end in seconds, and evenly spaced frames of it."""
+
+    begin: float
+    end: float
+    frames: UInt8[Tensor, "3 frames h w"]
+
+
 def read_clips(
     path: str | os.PathLike[str], seconds: float, clips: int, frames: int
 ) -> list[UInt8[Tensor, "3 frames h w"]]:
     """`frames` evenly spaced frames of each of `clips` windows of a film.
 
-    Memory and time follow the frames that are kept, not the length of the film. Raises Unreadable.
+    Memory and time follow the frames that are kept, not the length of the film. Frames are upright. Where the film
+    ends early, the last one stands for those that are missing. Raises Unreadable.
     """
-    name = regular_file(path)
+    with _opened(os.fsdecode(path)) as (container, stream):
+        rate, duration = _rate(stream), _duration(container, stream)
+        if rate is None or duration is None:
+            raise Unreadable(path, "states no length or no frame rate")
+        length = max(1, round(duration * rate))
+        wanted: list[list[int]] = []
+        for begin, end in clip_times(duration, seconds, clips):
+            first = min(math.ceil(rate * float(begin)), length - 1)
+            last = min(math.ceil(rate * float(end)), length)
+            wanted.append([first + int(i) for i in evenly(max(1, last - first), frames)])
+        player = _Player(container, stream)
+        order = sorted({index for indices in wanted for index in indices})
+        found = {index: player.show(index / rate) for index in order}
+    return [torch.stack([found[index] for index in indices], dim=1) for indices in wanted]
+
+
+def video_segments(path: str | os.PathLike[str], *, seconds: float = 2.0, frames: int = 2) -> Iterator[VideoSegment]:
+    """A film of any length, stretch by stretch: `frames` evenly spaced ones of every `seconds`, the ends among them.
+
+    Only one stretch is in memory. A frame counts as shown until the next one, so that frames of unequal length stand
+    where they are seen; the last stretch is as long as what is left. A film that states no length is read to its end.
+
+    Raises Unreadable: at once where it is no film, and after the last whole stretch where it ends before the length
+    that it states.
+    """
+    with _opened(os.fsdecode(path)) as (container, stream):
+        duration, player = _duration(container, stream), _Player(container, stream)
+        for number in count():
+            begin = number * seconds
+            if player.over(begin) or (duration is not None and begin > duration - player.usual / 2):
+                break
+            end = min(begin + seconds, math.inf if duration is None else duration)
+            span = max(0.0, end - begin - player.usual)
+            times = [begin + span * i / max(frames - 1, 1) for i in range(frames)]
+            shown = [player.show(time) for time in times]
+            if player.over(end):
+                end = min(end, max(player.end, begin + player.usual))
+            yield VideoSegment(begin, end, torch.stack(shown, dim=1))
+        if duration is not None and player.over(duration) and player.end < duration - max(seconds, 1.0):
+            raise Unreadable(path, f"ends after {player.end:.1f} s of the {duration:.1f} s that it states: cut off?")
+
+
+@contextmanager
+def _opened(name: str) -> Generator[tuple[Any, Any]]:
+    """A film's container and its stream of pictures; what FFmpeg raises meanwhile becomes Unreadable."""
+    name = regular_file(name)
     try:
         import av
         from av.error import FFmpegError
@@ -92,44 +152,87 @@ def read_clips(
         raise Unreadable(name, "films need one more package: pip install 'sensorium[media]'") from None
     try:
         with av.open(name) as container:
-            if not container.streams.video:
+            streams = [each for each in container.streams.video if not _is_cover(each)]
+            if not streams:
                 raise Unreadable(name, "holds no pictures")
-            stream = container.streams.video[0]
-            rate, duration = _rate_and_duration(name, container, stream)
-            count = max(1, round(duration * rate))
-            wanted: list[list[int]] = []
-            for begin, end in clip_times(duration, seconds, clips):
-                first = min(math.ceil(rate * float(begin)), count - 1)
-                last = min(math.ceil(rate * float(end)), count)
-                wanted.append([first + int(i) for i in evenly(max(1, last - first), frames)])
-            order = sorted({index for indices in wanted for index in indices})
-            found = dict(zip(order, _decode(container, stream, [index / rate for index in order]), strict=True))
+            streams[0].thread_type = "AUTO"
+            yield container, streams[0]
     except (FFmpegError, ValueError) as error:
         raise Unreadable(name, f"no film that can be decoded ({error})") from error
-    return [torch.stack([found[index] for index in indices], dim=1) for indices in wanted]
 
 
-def _rate_and_duration(name: str, container: Any, stream: Any) -> tuple[float, float]:
-    rate = float(stream.average_rate or stream.guessed_rate or 0)
-    duration = float(stream.duration * stream.time_base if stream.duration else (container.duration or 0) / 1e6)
-    if rate <= 0 or duration <= 0:
-        raise Unreadable(name, "states no length or no frame rate")
-    return rate, duration
+def _is_cover(stream: Any) -> bool:
+    """Whether a stream is the picture on a song's cover."""
+    return "attached_pic" in str(stream.disposition)
 
 
-def _decode(container: Any, stream: Any, times: Sequence[float]) -> Iterator[UInt8[Tensor, "3 h w"]]:
-    """The frames shown at these rising times; the last one there is where the film ends early."""
-    stream.thread_type = "AUTO"
-    base, origin = float(stream.time_base), stream.start_time or 0
-    half = 0.5 / float(stream.average_rate or stream.guessed_rate)
-    decoder, frame, now = container.decode(stream), None, -math.inf
-    for time in times:
-        if time > max(now, 0.0) + AHEAD:
-            container.seek(origin + int(time / base), stream=stream, backward=True)
-            decoder = container.decode(stream)
-            now = -math.inf
-        while now < time - half and (following := next(decoder, None)) is not None:
-            frame, now = following, ((following.pts or 0) - origin) * base
-        if frame is None:
+def _rate(stream: Any) -> float | None:
+    return float(stream.average_rate or stream.guessed_rate or 0) or None
+
+
+def _duration(container: Any, stream: Any) -> float | None:
+    seconds = float(stream.duration * stream.time_base) if stream.duration else (container.duration or 0) / 1e6
+    return seconds if seconds > 0 else None
+
+
+class _Player:
+    """What an open film shows at rising times.
+
+    `usual` is how long a frame lasts on the average, `end` when the last frame that was found is over.
+    """
+
+    def __init__(self, container: Any, stream: Any) -> None:
+        self.container, self.stream = container, stream
+        self.usual = 1 / (_rate(stream) or 25.0)
+        self.base, self.origin = float(stream.time_base), stream.start_time or 0
+        self.reach, self.end = AHEAD, 0.0
+        self.decoder = container.decode(stream)
+        self.shown: Any = None
+        self.following = self._next()
+        if self.following is None:
             raise ValueError("no frames")
-        yield torch.from_numpy(frame.to_ndarray(format="rgb24")).permute(2, 0, 1)
+
+    def show(self, time: float) -> UInt8[Tensor, "3 h w"]:
+        """The frame that is seen at a time; the last one where the film is over."""
+        here = self.shown or self.following
+        if self.following is not None and time > max(self._at(here), 0.0) + self.reach:
+            self._seek(time, self._at(here))
+        slack = min(self.usual / 2, SLACK)
+        while self.following is not None and (self.shown is None or self._at(self.following) <= time + slack):
+            self.shown, self.following = self.following, self._next()
+        pixels = self.shown.to_ndarray(format="rgb24")
+        upright = np.rot90(pixels, round(self.shown.rotation / 90)).copy()
+        return torch.from_numpy(upright).permute(2, 0, 1)
+
+    def over(self, time: float) -> bool:
+        """Whether nothing is shown any more at a time."""
+        return self.following is None and time >= self.end - self.usual / 2
+
+    def _seek(self, time: float, now: float) -> None:
+        self.container.seek(self.origin + int(time / self.base), stream=self.stream, backward=True)
+        self.decoder = self.container.decode(self.stream)
+        found = self._next()
+        if found is not None and self._at(found) <= now:
+            self.reach *= 2  # key frames are far apart: what lies between was decoded for nothing
+        if found is not None:
+            self.shown = None
+        self.following = found
+
+    def _next(self) -> Any:
+        """The next frame that can be decoded; None where there is none."""
+        from av.error import InvalidDataError
+
+        for _ in range(DAMAGED):
+            try:
+                frame = next(self.decoder, None)
+            except InvalidDataError:  # a damaged packet is passed over
+                self.decoder = self.container.decode(self.stream)
+                continue
+            if frame is not None:
+                length = float(frame.duration or 0) * self.base
+                self.end = max(self.end, self._at(frame) + (length or self.usual))
+            return frame
+        return None
+
+    def _at(self, frame: Any) -> float:
+        return ((frame.pts or 0) - self.origin) * self.base

@@ -7,12 +7,15 @@ from typing import Protocol, runtime_checkable
 from sensorium.data.errors import SensoriumError, Unreadable, printable, system_reason
 from sensorium.data.sources.folders import Folder
 from sensorium.data.sources.manifest import FORMATS, Manifest
+from sensorium.data.sources.pairs import open_pairs
 from sensorium.data.sources.shards import Shards, expand
+from sensorium.data.sources.sounds import open_sounds
 from sensorium.data.stream import Source
 
 KNOWN = (
     "a folder of pictures or of class folders; .jsonl, .csv, .tsv or .parquet with a row a picture; COCO's captions "
-    "(.json); tars of WebDataset, also as shard-{000..123}.tar or a folder; a saved Hugging Face dataset"
+    "(.json); tars of WebDataset, also as shard-{000..123}.tar or a folder; a saved Hugging Face dataset; the tables "
+    "of AudioSet, VGGSound, ESC-50, Clotho and AudioCaps; the folders of SUN RGB-D, NYU Depth V2, LLVIP and Ego4D"
 )
 
 
@@ -74,6 +77,8 @@ def _folder(folder: Path, synsets: Path | None) -> Opened:
             if suffix == ".parquet":
                 files = _one_split(folder, files)
             return _files(files, printable(str(folder)), None, folder=folder)
+    if published := open_sounds(folder) or open_pairs(folder):
+        return published
     return Folder.open(folder, synsets)
 
 
@@ -99,6 +104,8 @@ def _files(files: list[Path], name: str, pictures: Path | None, folder: Path | N
         return open_parquet(files, name, folder or files[0].parent)
     if len(files) > 1:
         raise SensoriumError(f"{name}: {len(files):,} files; only tars and Parquet files are read together")
+    if suffix == ".csv" and (published := open_sounds(files[0])):
+        return published
     if suffix in FORMATS:
         return Manifest(files[0])
     if suffix == ".json":

@@ -1,0 +1,106 @@
+"""The sound of any file as it comes, piece by piece.
+
+wav, flac, ogg and mp3 are read by soundfile, the sound of films and what else there is by PyAV, where these are
+installed (`pip install 'sensorium[media]'`).
+"""
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from sensorium.data.errors import Unreadable
+from sensorium.data.media import regular_file
+
+CHUNK = 1 << 16  # samples that are read at once
+APART = 0.02  # seconds by which time stamps and samples may disagree before one is taken for a gap
+
+
+@dataclass(frozen=True)
+class Sound:
+    """An opened sound: samples a second, how long it says that it is (0 where it does not), and its samples to come."""
+
+    name: str
+    rate: int
+    seconds: float
+    chunks: Iterator[Float[Tensor, "channels n"]]
+
+
+def open_sound(path: str | os.PathLike[str]) -> Sound:
+    """The sound of a file, in [-1, 1]. A film's begins with its first picture; what time stamps leave out is silent.
+
+    Raises Unreadable, also while the samples come, where the file is damaged further on.
+    """
+    name = regular_file(path)
+    return _soundfile(name) or _av(name)
+
+
+def _soundfile(name: str) -> Sound | None:
+    try:
+        import soundfile
+    except ImportError:
+        return None
+    try:
+        file: Any = soundfile.SoundFile(name)
+    except soundfile.LibsndfileError:  # not one of its formats
+        return None
+
+    def chunks() -> Iterator[Tensor]:
+        with file:
+            given = 0
+            try:
+                while len(samples := file.read(CHUNK, dtype="float32", always_2d=True)):
+                    given += len(samples)
+                    yield torch.from_numpy(samples.T.copy())
+            except soundfile.LibsndfileError as error:
+                raise Unreadable(name, f"damaged after {given / file.samplerate:.1f} s ({error})") from error
+
+    return Sound(name, int(file.samplerate), file.frames / file.samplerate, chunks())
+
+
+def _av(name: str) -> Sound:
+    try:
+        import av
+        from av.error import FFmpegError
+    except ImportError:
+        raise Unreadable(name, "sound needs two more packages: pip install 'sensorium[media]'") from None
+    try:
+        with av.open(name) as container:
+            if not container.streams.audio:
+                raise Unreadable(name, "holds no sound")
+            heard: Any = container.streams.audio[0]
+            rate = int(heard.rate)
+            seconds = float(heard.duration * heard.time_base if heard.duration else (container.duration or 0) / 1e6)
+    except (FFmpegError, ValueError) as error:
+        raise Unreadable(name, f"no sound that can be decoded ({error})") from error
+
+    def chunks() -> Iterator[Tensor]:
+        given = 0
+        try:
+            with av.open(name) as container:
+                film: list[Any] = [each for each in container.streams.video if each.start_time is not None]
+                stream: Any = (film or container.streams.audio)[0]
+                zero = float((stream.start_time or 0) * stream.time_base)
+                limit = int(((container.duration or 0) / 1e6 + 1) * rate)
+                planar: Any = av.AudioResampler(format="fltp")
+                for frame in container.decode(audio=0):
+                    for piece in planar.resample(frame):
+                        samples = torch.from_numpy(piece.to_ndarray())
+                        if piece.pts is not None:
+                            late = round((float(piece.pts * piece.time_base) - zero) * rate) - given
+                            if APART * rate < late < limit - given:
+                                for begin in range(0, late, CHUNK):
+                                    yield torch.zeros(len(samples), min(CHUNK, late - begin))
+                                given += late
+                            elif late < -APART * rate:
+                                samples = samples[:, -late:]
+                        given += samples.shape[1]
+                        yield samples
+        except (FFmpegError, ValueError) as error:
+            raise Unreadable(name, f"damaged after {given / rate:.1f} s ({error})") from error
+
+    return Sound(name, rate, seconds, chunks())
