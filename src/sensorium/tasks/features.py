@@ -12,15 +12,18 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
 from jaxtyping import Float
+from PIL import Image
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
 from sensorium.checkpoints.files import write_safetensors
 from sensorium.data.errors import SensoriumError, Unreadable
-from sensorium.data.labelled import Listed
+from sensorium.data.image import Source
+from sensorium.data.labelled import Entry, Listed
 from sensorium.tasks.embedding import IMAGE_BATCH, Embedder, Reading
 
 SHARD = 1024  # pictures in a kept file
@@ -57,7 +60,7 @@ def silent(progress: Progress) -> None:
 
 def compute(
     embedder: Embedder,
-    pictures: Sequence[Listed],
+    pictures: Sequence[Listed | Source],
     what: Reading,
     *,
     progress: Report = silent,
@@ -117,17 +120,29 @@ def compute(
     return Features(vectors=vectors, rows=rows, unreadable=unreadable, computed=computed, seconds=taken)
 
 
-def _digest(embedder: Embedder, pictures: Sequence[Listed], what: Reading) -> str:
+def _digest(embedder: Embedder, pictures: Sequence[Listed | Source], what: Reading) -> str:
     digest = hashlib.blake2b(f"{embedder.fingerprint} {embedder.precision} {what}".encode(), digest_size=16)
     for picture in pictures:
-        file, name = (picture, "") if isinstance(picture, Path) else (Path(picture.source.name), str(picture))
-        try:
-            status = file.stat()
-            said = f"{status.st_size} {status.st_mtime_ns}"
-        except (OSError, ValueError):
-            said = "-"
-        digest.update(os.fsencode(file.absolute()) + f"\0{name}\0{said}\0".encode(errors="surrogateescape"))
+        digest.update(identity(picture))
     return digest.hexdigest()
+
+
+def identity(picture: Listed | Source) -> bytes:
+    """What tells a picture from others: a file's name, size and time, or the bytes or pixels themselves."""
+    if isinstance(picture, bytes):
+        return hashlib.blake2b(picture, digest_size=16).digest()
+    if isinstance(picture, Image.Image | np.ndarray):
+        pixels = np.asarray(picture)
+        shape = f"{pixels.dtype} {pixels.shape}\0".encode()
+        return shape + hashlib.blake2b(np.ascontiguousarray(pixels).tobytes(), digest_size=16).digest()
+    name = str(picture) if isinstance(picture, Entry) else ""
+    file = Path(picture.source.name) if isinstance(picture, Entry) else Path(picture)
+    try:
+        status = file.stat()
+        said = f"{status.st_size} {status.st_mtime_ns}"
+    except (OSError, ValueError):
+        said = "-"
+    return os.fsencode(file.absolute()) + f"\0{name}\0{said}\0".encode(errors="surrogateescape")
 
 
 def _kept(file: Path) -> tuple[Tensor, list[int], list[Unreadable]] | None:

@@ -1,0 +1,294 @@
+"""Patch features of pictures of any size, computed when asked for and kept if asked to: what dense tasks read.
+
+A picture is resized so that both sides are whole numbers of patches, its aspect kept as nearly as that allows, or it
+stays as it is and is filled up with zeros to the right and at the bottom (LOST). Features are rounded to half
+precision, kept or not, so that a run from kept ones gives the same numbers.
+"""
+
+import hashlib
+import time
+from collections.abc import Generator, Sequence
+from contextlib import closing, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Float16, UInt8
+from PIL import Image
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor
+
+from sensorium.checkpoints.files import write_safetensors
+from sensorium.data.dense import DenseSet
+from sensorium.data.errors import SensoriumError, Unreadable
+from sensorium.data.image import Source, read_image
+from sensorium.data.preprocess import FILTERS
+from sensorium.nn.patch_maps import Kind, patch_maps, sample_map
+from sensorium.nn.vit_like import first_vit
+from sensorium.tasks.embedding import Embedder, decoded
+from sensorium.tasks.features import Progress, Report, identity, silent
+
+Named = tuple[str, Source]  # what a picture is called in messages, and the picture
+Item = TypeVar("Item")
+
+AHEAD = 8  # pictures decoded together
+MEMORY = 4 << 30  # bytes of features that are held without a folder to keep them in
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fit:
+    """How large the model sees a picture: patches along its short or its long side; with neither, as large as it is."""
+
+    short: int | None = None
+    long: int | None = None
+
+    def sides(self, height: int, width: int, patch: tuple[int, int]) -> tuple[int, int]:
+        """Height and width that a picture is resized to: the nearest whole numbers of patches, at least one."""
+        named = self.short if self.long is None else self.long
+        if named is None:
+            return height, width
+        scale = named / (min if self.long is None else max)(height / patch[0], width / patch[1])
+        rows, columns = (max(1, round(scale * side / p)) for side, p in zip((height, width), patch, strict=True))
+        return rows * patch[0], columns * patch[1]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Seen:
+    """A picture as a model saw it. `size` is its height and width, `shown` those it was resized to, `patch` a patch's.
+
+    Points are x and y in pixels of the picture; the upper left corner of its first pixel is (0, 0).
+    """
+
+    stored: Float16[Tensor, "width rows columns"]
+    size: tuple[int, int]
+    shown: tuple[int, int]
+    patch: tuple[int, int]
+
+    @property
+    def patches(self) -> Float[Tensor, "width rows columns"]:
+        """The features, in single precision."""
+        return self.stored.float()
+
+    @property
+    def grid(self) -> tuple[int, int]:
+        """Rows and columns of patches."""
+        return self.stored.shape[1], self.stored.shape[2]
+
+    @property
+    def scale(self) -> Float[Tensor, "2"]:
+        """How many of the picture's pixels, in x and in y, are one of those that the model saw."""
+        return torch.tensor([self.size[1] / self.shown[1], self.size[0] / self.shown[0]])
+
+    def places(self, points: Float[Tensor, "n 2"]) -> Float[Tensor, "n 2"]:
+        """Points as `sample_map` takes them: the model's whole input goes from -1 to 1."""
+        rows, columns = self.grid
+        whole = torch.tensor([columns * self.patch[1], rows * self.patch[0]])
+        return 2 * (points / self.scale) / whole - 1
+
+    def at(self, points: Float[Tensor, "n 2"]) -> Float[Tensor, "n width"]:
+        """Features at points, between patch centres bilinearly."""
+        return sample_map(self.patches, self.places(points))
+
+    def centres(self) -> Float[Tensor, "patches 2"]:
+        """The points at the middle of the patches, in raster order."""
+        rows, columns = self.grid
+        y, x = torch.meshgrid(torch.arange(rows) + 0.5, torch.arange(columns) + 0.5, indexing="ij")
+        return torch.stack([x.flatten() * self.patch[1], y.flatten() * self.patch[0]], 1) * self.scale
+
+
+class Patches:
+    """The patches of any ViT-like model. Calling it with a picture gives what the model saw.
+
+    Several `blocks` stand side by side in the features' width. Raises SensoriumError where the model has no patches,
+    or not so many blocks.
+    """
+
+    def __init__(
+        self,
+        embedder: Embedder,
+        fit: Fit,
+        *,
+        what: Kind = "tokens",
+        blocks: Sequence[int] = (-1,),
+        keep: Path | None = None,
+    ) -> None:
+        vit = None if embedder.model is None else first_vit(embedder.model)
+        if vit is None:
+            raise SensoriumError(
+                f"{embedder.name} does not read pictures as patches: this needs a ViT, a CLIP whose image tower is "
+                "one, a DINOv2 or DINOv3, or ImageBind"
+            )
+        if any(not -len(vit.blocks) <= block < len(vit.blocks) for block in blocks):
+            raise SensoriumError(f"{embedder.name} has blocks 0 to {len(vit.blocks) - 1}, not {list(blocks)}")
+        self.embedder, self.vit, self.fit, self.keep = embedder, vit, fit, keep
+        self.what: Kind = what
+        self.blocks = tuple(blocks)
+        self.patch = (vit.patches.patch[-2], vit.patches.patch[-1])
+        self.computed, self.seconds = 0, 0.0
+
+    @property
+    def rate(self) -> float:
+        """Pictures a second while the model ran; 0 where everything had been kept."""
+        return self.computed / self.seconds if self.computed else 0.0
+
+    def __call__(self, picture: Source, name: str = "picture") -> Seen:
+        """What the model sees in one picture. Raises Unreadable, by `name`."""
+        return self._finish((name, picture), self._prepare((name, picture)))
+
+    def over(
+        self,
+        pictures: Sequence[Named],
+        *,
+        progress: Report = silent,
+        stage: str = "understanding",
+        first: int = 0,
+        total: int | None = None,
+    ) -> Generator[Seen | Unreadable]:
+        """What the model sees in every picture in its order, or why nothing; threads decode ahead.
+
+        `first` and `total` tell the progress where these pictures stand among more. Closing it ends the threads.
+        """
+        began, already, total = time.perf_counter(), self.computed, total or len(pictures)
+        with closing(decoded(pictures, self._prepare, AHEAD)) as blocks:
+            done = first
+            for block in blocks:
+                for named, row in block:
+                    yield row if isinstance(row, Unreadable) else self._finish(named, row)
+                    done += 1
+                    fresh, taken = self.computed - already, time.perf_counter() - began
+                    rate = fresh / taken if taken > 0 else 0.0
+                    left = (total - done) / rate if fresh else None
+                    progress(Progress(stage=stage, done=done, total=total, rate=rate, seconds_left=left))
+
+    def pixels(self, picture: Source) -> tuple[UInt8[Tensor, "3 h w"], tuple[int, int]]:
+        """The resized picture, and its height and width before. Raises Unreadable."""
+        image = read_image(picture)
+        height, width = self.fit.sides(image.height, image.width, self.patch)
+        if (width, height) != image.size:
+            filter = FILTERS[self.embedder.preprocess.interpolation]
+            return _tensor(image.resize((width, height), filter)), (image.height, image.width)
+        return _tensor(image), (image.height, image.width)
+
+    def _prepare(self, named: Named) -> Seen | tuple[UInt8[Tensor, "3 h w"], tuple[int, int]]:
+        try:
+            if (kept := self._kept(named)) is not None:
+                return kept
+            return self.pixels(named[1])
+        except Unreadable as error:
+            raise Unreadable(named[0], error.reason) from error
+
+    def _finish(self, named: Named, row: Seen | tuple[UInt8[Tensor, "3 h w"], tuple[int, int]]) -> Seen:
+        if isinstance(row, Seen):
+            return row
+        pixels, size = row
+        began = time.perf_counter()
+        found = self._look(pixels)
+        self.computed, self.seconds = self.computed + 1, self.seconds + time.perf_counter() - began
+        if not found.isfinite().all():
+            raise SensoriumError(f"{self.embedder.name} gives numbers that are not finite, first for {named[0]}")
+        seen = Seen(stored=found, size=size, shown=(pixels.shape[1], pixels.shape[2]), patch=self.patch)
+        self._store(named, seen)
+        return seen
+
+    def _look(self, pixels: UInt8[Tensor, "3 h w"]) -> Float16[Tensor, "width rows columns"]:
+        device, precision = self.embedder.device, self.embedder.precision
+        fast = nullcontext() if precision == "fp32" else torch.autocast(device.type, torch.bfloat16)
+        with torch.inference_mode(), fast:
+            image = self.embedder.preprocess.normalise(pixels.to(device))
+            more = [-side % patch for side, patch in zip(image.shape[1:], self.patch, strict=True)]
+            image = F.pad(image, (0, more[1], 0, more[0]))
+            maps = patch_maps(self.vit, image[None], what=self.what, blocks=self.blocks)
+            found = torch.cat([each[0] for each in maps])
+        return found.half().cpu().clone()  # a clone is an ordinary tensor, which a head may learn from
+
+    def _file(self, named: Named) -> Path | None:
+        if self.keep is None:
+            return None
+        said = f"{self.embedder.fingerprint} {self.embedder.precision} {self.what} {self.blocks} {self.fit}"
+        digest = hashlib.blake2b(said.encode() + identity(named[1]), digest_size=16).hexdigest()
+        return self.keep / digest[:2] / f"{digest}.safetensors"
+
+    def _kept(self, named: Named) -> Seen | None:
+        file = self._file(named)
+        if file is None or not file.is_file():
+            return None
+        try:
+            tensors = load_file(str(file))
+            sides = tensors["sides"].tolist()
+            patches = tensors["patches"]
+        except (OSError, SafetensorError, KeyError):
+            return None  # damaged, or not ours: computed again
+        return Seen(stored=patches, size=(sides[0], sides[1]), shown=(sides[2], sides[3]), patch=self.patch)
+
+    def _store(self, named: Named, seen: Seen) -> None:
+        if (file := self._file(named)) is None:
+            return
+        try:
+            write_safetensors({"patches": seen.stored, "sides": torch.tensor([*seen.size, *seen.shown])}, file)
+        except (OSError, SafetensorError) as error:
+            raise SensoriumError(
+                f"{self.keep}: features cannot be kept there: {error}; make room, or go without"
+            ) from error
+
+
+class Bank(Sequence[Seen]):
+    """What a model saw in many pictures, to be gone through in any order: in memory, or in the folder that keeps it.
+
+    `rows` says which of the pictures these are, `unreadable` why others have none. Raises SensoriumError where none
+    can be read, and where memory would not do.
+    """
+
+    def __init__(
+        self, patches: Patches, pictures: Sequence[Named], *, progress: Report = silent, stage: str = "understanding"
+    ) -> None:
+        self.patches, self.pictures = patches, pictures
+        self.rows: list[int] = []
+        self.unreadable: list[Unreadable] = []
+        self.held: list[Seen] = []
+        self.width = 0
+        for number, seen in enumerate(patches.over(pictures, progress=progress, stage=stage)):
+            if isinstance(seen, Unreadable):
+                self.unreadable.append(seen)
+                continue
+            self.rows.append(number)
+            self.width = len(seen.stored)
+            if patches.keep is None:
+                self.held.append(seen)
+                needed = len(pictures) * seen.stored.numel() * seen.stored.element_size()
+                if needed > MEMORY:
+                    raise SensoriumError(
+                        f"features of {len(pictures):,} pictures take about {needed / 1e9:.0f} GB: name a folder for "
+                        "them with --keep"
+                    )
+        if not self.rows:
+            first = f": {self.unreadable[0]}" if self.unreadable else ""
+            raise SensoriumError(f"none of the {len(pictures)} pictures could be read{first}")
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, index: int) -> Seen:  # pyright: ignore[reportIncompatibleMethodOverride]: no slices
+        if self.held:
+            return self.held[index]
+        name, picture = self.pictures[self.rows[index]]
+        return self.patches(picture, name)
+
+
+def items_of(data: DenseSet[Item]) -> tuple[list[Item], list[Unreadable]]:
+    """All items of a set, their pictures not yet decoded, and why others could not be read."""
+    found: list[Item] = []
+    unreadable: list[Unreadable] = []
+    for index in range(len(data)):
+        try:
+            found.append(data[index])
+        except Unreadable as error:
+            unreadable.append(error)
+    return found, unreadable
+
+
+def _tensor(image: Image.Image) -> UInt8[Tensor, "3 h w"]:
+    return torch.from_numpy(np.array(image)).permute(2, 0, 1).contiguous()
