@@ -14,9 +14,9 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
-from sensorium.data.dense import Matched
+from sensorium.data.dense import Match, Matched
 from sensorium.data.errors import SensoriumError, Unreadable
-from sensorium.tasks.dense_features import Fit, Named, Patches, Seen, items_of
+from sensorium.tasks.dense_features import Fit, Named, Patches, Seen
 from sensorium.tasks.embedding import Embedder
 from sensorium.tasks.protocols import How, Result
 
@@ -79,18 +79,21 @@ def correspond(embedder: Embedder, data: Matched, *, fit: Fit = FIT, how: How | 
     """
     how = how or How()
     patches = Patches(embedder, fit, keep=how.keep)
-    items, unreadable = items_of(data)
-    items = [item for item in items if len(item.source_points)]
-    pictures: list[Named] = []
-    for item in items:
-        pictures += [(f"{item.key}, source", item.source), (f"{item.key}, target", item.target)]
-    stream = patches.over(pictures, progress=how.progress)
+
+    def read(request: tuple[int, bool]) -> tuple[Match, Named]:
+        item = data[request[0]]
+        picture, side = (item.target, "target") if request[1] else (item.source, "source")
+        return item, (f"{item.key}, {side}", picture)
+
+    requests = [(number, side) for number in range(len(data)) for side in (False, True)]
+    stream = patches.over(requests, read, progress=how.progress)
     pairs: list[Found] = []
-    for item, source, target in zip(items, stream, stream, strict=True):
-        faults = [seen for seen in (source, target) if isinstance(seen, Unreadable)]
-        unreadable += faults
-        if isinstance(source, Unreadable) or isinstance(target, Unreadable):
+    unreadable: list[Unreadable] = []
+    for one, other in zip(stream, stream, strict=True):
+        unreadable += [each for each in (one, other) if isinstance(each, Unreadable)]
+        if isinstance(one, Unreadable) or isinstance(other, Unreadable) or not len(one[0].source_points):
             continue
+        item, source, target = one[0], one[1], other[1]
         off = (match(source, target, item.source_points) - item.target_points).norm(dim=1)
         left, top, right, bottom = item.target_box.tolist()
         pairs.append(Found(item.category, off, max(right - left, bottom - top), float(max(target.size))))

@@ -7,11 +7,11 @@ precision, kept or not, so that a run from kept ones gives the same numbers.
 
 import hashlib
 import time
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import closing, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 import torch
@@ -25,18 +25,37 @@ from torch import Tensor
 from sensorium.checkpoints.files import write_safetensors
 from sensorium.data.dense import DenseSet
 from sensorium.data.errors import SensoriumError, Unreadable
-from sensorium.data.image import Source, read_image
+from sensorium.data.image import read_image
 from sensorium.data.preprocess import FILTERS
 from sensorium.nn.patch_maps import Kind, patch_maps, sample_map
 from sensorium.nn.vit_like import first_vit
-from sensorium.tasks.embedding import Embedder, decoded
+from sensorium.tasks.embedding import Embedder, Picture, decoded
 from sensorium.tasks.features import Progress, Report, identity, silent
 
-Named = tuple[str, Source]  # what a picture is called in messages, and the picture
-Item = TypeVar("Item")
+Named = tuple[str, Picture]  # what a picture is called in messages, and the picture
+Decoded = tuple[UInt8[Tensor, "3 h w"], tuple[int, int]]  # resized; height and width before
 
 AHEAD = 8  # pictures decoded together
-MEMORY = 4 << 30  # bytes of features that are held without a folder to keep them in
+
+
+@runtime_checkable
+class Pictured(Protocol):
+    """An item with one picture and a name for it."""
+
+    @property
+    def image(self) -> Picture:
+        """The picture."""
+        ...
+
+    @property
+    def key(self) -> str:
+        """Its name in messages."""
+        ...
+
+
+Request = TypeVar("Request")
+Item = TypeVar("Item")
+One = TypeVar("One", bound=Pictured)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -135,36 +154,43 @@ class Patches:
         """Pictures a second while the model ran; 0 where everything had been kept."""
         return self.computed / self.seconds if self.computed else 0.0
 
-    def __call__(self, picture: Source, name: str = "picture") -> Seen:
+    def __call__(self, picture: Picture, name: str = "picture") -> Seen:
         """What the model sees in one picture. Raises Unreadable, by `name`."""
         return self._finish((name, picture), self._prepare((name, picture)))
 
     def over(
         self,
-        pictures: Sequence[Named],
+        requests: Sequence[Request],
+        read: Callable[[Request], tuple[Item, Named]],
         *,
         progress: Report = silent,
         stage: str = "understanding",
         first: int = 0,
         total: int | None = None,
-    ) -> Generator[Seen | Unreadable]:
-        """What the model sees in every picture in its order, or why nothing; threads decode ahead.
+    ) -> Generator[tuple[Item, Seen] | Unreadable]:
+        """What the model sees in the picture that `read` gives for each request, in their order, or why nothing.
 
-        `first` and `total` tell the progress where these pictures stand among more. Closing it ends the threads.
+        `read` runs in threads that decode ahead; what it gives beside the picture comes along. `first` and `total`
+        tell the progress where these pictures stand among more. Closing it ends the threads.
         """
-        began, already, total = time.perf_counter(), self.computed, total or len(pictures)
-        with closing(decoded(pictures, self._prepare, AHEAD)) as blocks:
+        began, already, total = time.perf_counter(), self.computed, total or len(requests)
+
+        def decode(request: Request) -> tuple[Item, Named, Seen | Decoded]:
+            item, named = read(request)
+            return item, named, self._prepare(named)
+
+        with closing(decoded(requests, decode, AHEAD)) as blocks:
             done = first
             for block in blocks:
-                for named, row in block:
-                    yield row if isinstance(row, Unreadable) else self._finish(named, row)
+                for _, row in block:
+                    yield row if isinstance(row, Unreadable) else (row[0], self._finish(row[1], row[2]))
                     done += 1
                     fresh, taken = self.computed - already, time.perf_counter() - began
                     rate = fresh / taken if taken > 0 else 0.0
                     left = (total - done) / rate if fresh else None
                     progress(Progress(stage=stage, done=done, total=total, rate=rate, seconds_left=left))
 
-    def pixels(self, picture: Source) -> tuple[UInt8[Tensor, "3 h w"], tuple[int, int]]:
+    def pixels(self, picture: Picture) -> Decoded:
         """The resized picture, and its height and width before. Raises Unreadable."""
         image = read_image(picture)
         height, width = self.fit.sides(image.height, image.width, self.patch)
@@ -173,15 +199,15 @@ class Patches:
             return _tensor(image.resize((width, height), filter)), (image.height, image.width)
         return _tensor(image), (image.height, image.width)
 
-    def _prepare(self, named: Named) -> Seen | tuple[UInt8[Tensor, "3 h w"], tuple[int, int]]:
+    def _prepare(self, named: Named) -> Seen | Decoded:
         try:
-            if (kept := self._kept(named)) is not None:
+            if (kept := self.kept(self.file(named))) is not None:
                 return kept
             return self.pixels(named[1])
         except Unreadable as error:
             raise Unreadable(named[0], error.reason) from error
 
-    def _finish(self, named: Named, row: Seen | tuple[UInt8[Tensor, "3 h w"], tuple[int, int]]) -> Seen:
+    def _finish(self, named: Named, row: Seen | Decoded) -> Seen:
         if isinstance(row, Seen):
             return row
         pixels, size = row
@@ -205,15 +231,16 @@ class Patches:
             found = torch.cat([each[0] for each in maps])
         return found.half().cpu().clone()  # a clone is an ordinary tensor, which a head may learn from
 
-    def _file(self, named: Named) -> Path | None:
+    def file(self, named: Named) -> Path | None:
+        """Where a picture's features are kept."""
         if self.keep is None:
             return None
         said = f"{self.embedder.fingerprint} {self.embedder.precision} {self.what} {self.blocks} {self.fit}"
         digest = hashlib.blake2b(said.encode() + identity(named[1]), digest_size=16).hexdigest()
         return self.keep / digest[:2] / f"{digest}.safetensors"
 
-    def _kept(self, named: Named) -> Seen | None:
-        file = self._file(named)
+    def kept(self, file: Path | None) -> Seen | None:
+        """What a file of kept features holds; None where it is not there, damaged, or not ours."""
         if file is None or not file.is_file():
             return None
         try:
@@ -221,11 +248,11 @@ class Patches:
             sides = tensors["sides"].tolist()
             patches = tensors["patches"]
         except (OSError, SafetensorError, KeyError):
-            return None  # damaged, or not ours: computed again
+            return None
         return Seen(stored=patches, size=(sides[0], sides[1]), shown=(sides[2], sides[3]), patch=self.patch)
 
     def _store(self, named: Named, seen: Seen) -> None:
-        if (file := self._file(named)) is None:
+        if (file := self.file(named)) is None:
             return
         try:
             write_safetensors({"patches": seen.stored, "sides": torch.tensor([*seen.size, *seen.shown])}, file)
@@ -235,59 +262,14 @@ class Patches:
             ) from error
 
 
-class Bank(Sequence[Seen]):
-    """What a model saw in many pictures, to be gone through in any order: in memory, or in the folder that keeps it.
+def pictured(data: DenseSet[One]) -> Callable[[int], tuple[One, Named]]:
+    """How `Patches.over` reads a set of single pictures by their numbers."""
 
-    `rows` says which of the pictures these are, `unreadable` why others have none. Raises SensoriumError where none
-    can be read, and where memory would not do.
-    """
+    def read(row: int) -> tuple[One, Named]:
+        item = data[row]
+        return item, (item.key, item.image)
 
-    def __init__(
-        self, patches: Patches, pictures: Sequence[Named], *, progress: Report = silent, stage: str = "understanding"
-    ) -> None:
-        self.patches, self.pictures = patches, pictures
-        self.rows: list[int] = []
-        self.unreadable: list[Unreadable] = []
-        self.held: list[Seen] = []
-        self.width = 0
-        for number, seen in enumerate(patches.over(pictures, progress=progress, stage=stage)):
-            if isinstance(seen, Unreadable):
-                self.unreadable.append(seen)
-                continue
-            self.rows.append(number)
-            self.width = len(seen.stored)
-            if patches.keep is None:
-                self.held.append(seen)
-                needed = len(pictures) * seen.stored.numel() * seen.stored.element_size()
-                if needed > MEMORY:
-                    raise SensoriumError(
-                        f"features of {len(pictures):,} pictures take about {needed / 1e9:.0f} GB: name a folder for "
-                        "them with --keep"
-                    )
-        if not self.rows:
-            first = f": {self.unreadable[0]}" if self.unreadable else ""
-            raise SensoriumError(f"none of the {len(pictures)} pictures could be read{first}")
-
-    def __len__(self) -> int:
-        return len(self.rows)
-
-    def __getitem__(self, index: int) -> Seen:  # pyright: ignore[reportIncompatibleMethodOverride]: no slices
-        if self.held:
-            return self.held[index]
-        name, picture = self.pictures[self.rows[index]]
-        return self.patches(picture, name)
-
-
-def items_of(data: DenseSet[Item]) -> tuple[list[Item], list[Unreadable]]:
-    """All items of a set, their pictures not yet decoded, and why others could not be read."""
-    found: list[Item] = []
-    unreadable: list[Unreadable] = []
-    for index in range(len(data)):
-        try:
-            found.append(data[index])
-        except Unreadable as error:
-            unreadable.append(error)
-    return found, unreadable
+    return read
 
 
 def _tensor(image: Image.Image) -> UInt8[Tensor, "3 h w"]:

@@ -7,18 +7,23 @@ pictures, and a step looks at some labelled pixels of each picture, drawn at ran
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from sensorium.data.errors import SensoriumError
-from sensorium.tasks.dense_features import Bank, Seen
+from sensorium.data.dense import DenseSet
+from sensorium.data.errors import SensoriumError, Unreadable
+from sensorium.tasks.dense_features import Named, Patches, Pictured, Seen
 from sensorium.tasks.features import Progress, Report, silent
 
 WARM_UP = 1500
 CLIP = 35.0  # the length that gradients are cut to (DINOv3's evaluation)
+
+MEMORY = 4 << 30  # bytes of features that are held without a folder to keep them in
+TRUTHS = 2 << 30  # bytes of labels or depths that are held
 
 Pixels = Int[Tensor, "n 2"]  # row and column
 
@@ -35,14 +40,86 @@ class Training:
     seed: int = 0
 
 
+class Bank(Sequence[Seen]):
+    """What a model saw in the pictures of a set, in any order: held in memory, or in the folder that keeps it.
+
+    `rows` says which items of the set these are, `unreadable` why others are not there. Raises SensoriumError where
+    none can be read, where memory would not do, and for a kept file that goes away.
+    """
+
+    def __init__(self, patches: Patches, data: DenseSet[Pictured], *, progress: Report = silent, stage: str) -> None:
+        self.patches = patches
+        self.rows: list[int] = []
+        self.unreadable: list[Unreadable] = []
+        self.held: list[Seen | Path] = []
+        self.width = 0
+
+        def read(row: int) -> tuple[tuple[int, Path | None], Named]:
+            item = data[row]
+            return (row, patches.file((item.key, item.image))), (item.key, item.image)
+
+        for found in patches.over(range(len(data)), read, progress=progress, stage=stage):
+            if isinstance(found, Unreadable):
+                self.unreadable.append(found)
+                continue
+            (row, file), seen = found
+            self.rows.append(row)
+            self.held.append(file or seen)
+            self.width = len(seen.stored)
+            needed = len(data) * seen.stored.numel() * seen.stored.element_size()
+            if file is None and needed > MEMORY:
+                raise SensoriumError(
+                    f"features of {len(data):,} pictures take about {needed / 1e9:.0f} GB: name a folder for them "
+                    "with --keep"
+                )
+        if not self.rows:
+            first = f": {self.unreadable[0]}" if self.unreadable else ""
+            raise SensoriumError(f"{data.name}: none of the {len(data)} pictures could be read{first}")
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, index: int) -> Seen:  # pyright: ignore[reportIncompatibleMethodOverride]: no slices
+        held = self.held[index]
+        seen = self.patches.kept(held) if isinstance(held, Path) else held
+        if seen is None:
+            raise SensoriumError(f"{held}: the features kept there are gone or damaged; begin again")
+        return seen
+
+
+class Truths:
+    """What a set says of its pictures, by their number: read once where memory allows, None where it cannot be read."""
+
+    def __init__(self, read: Callable[[int], Tensor]) -> None:
+        self.read, self.room = read, TRUTHS
+        self.known: dict[int, Tensor] = {}
+        self.unreadable: dict[int, Unreadable] = {}
+
+    def __call__(self, row: int) -> Tensor | None:
+        """The truth of one picture."""
+        if row in self.unreadable:
+            return None
+        if row in self.known:
+            return self.known[row]
+        try:
+            truth = self.read(row)
+        except Unreadable as error:
+            self.unreadable[row] = error
+            return None
+        self.room -= truth.numel() * truth.element_size()
+        if self.room > 0:
+            self.known[row] = truth
+        return truth
+
+
 class DenseLinear(nn.Module):
     """Batch norm over all patches of a batch, and a 1x1 convolution."""
 
-    def __init__(self, width: int, outputs: int) -> None:
+    def __init__(self, width: int, outputs: int, *, seed: int = 0) -> None:
         super().__init__()
         self.norm = nn.BatchNorm1d(width)
         self.linear = nn.Linear(width, outputs)
-        nn.init.normal_(self.linear.weight, std=0.01)
+        nn.init.normal_(self.linear.weight, std=0.01, generator=torch.Generator().manual_seed(seed))
         nn.init.zeros_(self.linear.bias)
 
     def forward(self, maps: Sequence[Float[Tensor, "width _ _"]]) -> list[Float[Tensor, "outputs _ _"]]:
@@ -52,18 +129,18 @@ class DenseLinear(nn.Module):
         return [part.mT.unflatten(1, each.shape[1:]) for part, each in zip(parts, maps, strict=True)]
 
 
-def pixel_places(pixels: Pixels, size: tuple[int, int]) -> Float[Tensor, "n 2"]:
+def pixel_places(pixels: Pixels, size: Sequence[int]) -> Float[Tensor, "n 2"]:
     """The middles of pixels of a map of `size` (height, width), as `sample_map` takes them."""
     y, x = pixels.float().T
     return torch.stack([(2 * x + 1) / size[1] - 1, (2 * y + 1) / size[0] - 1], 1)
 
 
-def upsampled(x: Float[Tensor, "outputs rows columns"], size: tuple[int, int]) -> Float[Tensor, "outputs h w"]:
+def upsampled(x: Float[Tensor, "outputs rows columns"], size: Sequence[int]) -> Float[Tensor, "outputs h w"]:
     """Stretched to height and width, bilinearly."""
-    return F.interpolate(x[None], size=size, mode="bilinear", align_corners=False)[0]
+    return F.interpolate(x[None], size=(size[0], size[1]), mode="bilinear", align_corners=False)[0]
 
 
-def some_of(valid: Pixels, number: int, generator: torch.Generator) -> Pixels:
+def some_of(valid: Pixels, number: int, generator: torch.Generator) -> Int[Tensor, "some 2"]:
     """So many of the pixels, drawn at random without putting back; all where there are no more."""
     if len(valid) <= number:
         return valid
@@ -78,7 +155,7 @@ def learn(
     *,
     device: torch.device,
     progress: Report = silent,
-) -> DenseLinear:
+) -> None:
     """Train on what `bank` holds; `loss` gets the outputs of some pictures and which these are, None where none counts.
 
     Raises SensoriumError where there is nothing to learn from.
@@ -87,9 +164,6 @@ def learn(
     head.to(device).train()
     optimiser = torch.optim.AdamW(head.parameters(), lr=how.rate, weight_decay=how.decay)
     warm = min(WARM_UP, max(1, how.steps // 10))
-    schedule = torch.optim.lr_scheduler.LambdaLR(
-        optimiser, lambda step: min((step + 1) / warm, 1.0) * (1 - step / how.steps)
-    )
     order: list[int] = []
     learned = False
     for step in range(how.steps):
@@ -101,11 +175,12 @@ def learn(
         optimiser.zero_grad()
         if wrong is not None:
             learned = True
+            for group in optimiser.param_groups:
+                group["lr"] = how.rate * min((step + 1) / warm, 1.0) * (1 - step / how.steps)
             wrong.backward()
             nn.utils.clip_grad_norm_(head.parameters(), CLIP)
             optimiser.step()
-        schedule.step()
         progress(Progress(stage="fitting", done=step + 1, total=how.steps, rate=0.0, seconds_left=None))
     if not learned:
         raise SensoriumError("no training picture has a pixel that counts: nothing to learn from")
-    return head.eval()
+    head.eval()

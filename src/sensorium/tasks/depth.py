@@ -6,7 +6,6 @@ picture's size. The loss is the scale-invariant one of logarithms (Eigen et al. 
 """
 
 from collections.abc import Sequence
-from typing import Literal
 
 import torch
 from jaxtyping import Bool, Float
@@ -15,8 +14,8 @@ from torch import Tensor
 from sensorium.data.dense import Depths
 from sensorium.data.errors import SensoriumError, Unreadable
 from sensorium.nn.patch_maps import sample_map
-from sensorium.tasks.dense_features import Bank, Fit, Patches, items_of
-from sensorium.tasks.dense_linear import DenseLinear, Training, learn, pixel_places, some_of, upsampled
+from sensorium.tasks.dense_features import Fit, Patches, pictured
+from sensorium.tasks.dense_linear import Bank, DenseLinear, Training, Truths, learn, pixel_places, some_of, upsampled
 from sensorium.tasks.embedding import Embedder
 from sensorium.tasks.protocols import How, Result
 
@@ -26,9 +25,6 @@ BINS = 256
 FLOOR = 0.1
 STRETCH = 4
 FLAT, MEAN = 1e-3, 0.15  # what is added to depths before the logarithm; how much of the mean error's square counts
-
-Crop = Literal["whole", "eigen", "garg"]
-CROPS: dict[str, Crop] = {"nyud": "eigen", "nyuv2": "eigen", "kitti": "garg"}  # of the data sets' protocols
 
 
 def depth_of(logits: Float[Tensor, "bins rows columns"], near: float, far: float) -> Float[Tensor, "rows columns"]:
@@ -44,25 +40,9 @@ def scale_invariant(predicted: Float[Tensor, " n"], truth: Float[Tensor, " n"]) 
     return (wrong.var() + MEAN * wrong.mean().square()).clamp(min=1e-12).sqrt()
 
 
-def counted(truth: Float[Tensor, "h w"], near: float, far: float, crop: Crop = "whole") -> Bool[Tensor, "h w"]:
-    """Pixels that the protocol measures: known, from `near` to `far`, inside the crop.
-
-    "eigen" is NYUv2's, rows 45 to 471 and columns 41 to 601 of 480 x 640; "garg" is KITTI's (Garg et al. 2016).
-    """
-    valid = truth.isfinite() & (truth > 0) & (truth >= near) & (truth <= far)
-    if crop == "whole":
-        return valid
-    height, width = truth.shape
-    rows, columns = ((45 / 480, 471 / 480), (41 / 640, 601 / 640))
-    if crop == "garg":
-        rows, columns = (0.40810811, 0.99189189), (0.03594771, 0.96405229)
-    inside = torch.zeros_like(valid)
-    top, bottom, left, right = (
-        int(round(share * side, 6))
-        for share, side in zip((*rows, *columns), (height, height, width, width), strict=True)
-    )
-    inside[top:bottom, left:right] = True
-    return valid & inside
+def counted(truth: Float[Tensor, "h w"], near: float, far: float) -> Bool[Tensor, "h w"]:
+    """Pixels that are measured: of known depth, from `near` to `far`; outside a protocol's crop the set knows none."""
+    return truth.isfinite() & (truth > 0) & (truth >= near) & (truth <= far)
 
 
 def depth_errors(predicted: Float[Tensor, " n"], truth: Float[Tensor, " n"]) -> dict[str, float]:
@@ -82,67 +62,45 @@ def linear_depth(
     *,
     fit: Fit = FIT,
     training: Training | None = None,
-    crop: Crop | None = None,
     how: How | None = None,
 ) -> Result:
     """Learn on `train`, measure on `test` at the depth's own size; every measure is the mean over pictures.
 
-    The crop is that of `how.data` where it has one. Raises SensoriumError where nothing can be learned or measured.
+    Raises SensoriumError where nothing can be learned or measured.
     """
     how, training = how or How(), training or Training(steps=STEPS)
-    crop = crop or CROPS.get(how.data or "", "whole")
     patches, device = Patches(embedder, fit, keep=how.keep), embedder.device
-    items, unreadable = items_of(train)
-    bank = Bank(
-        patches,
-        [(item.key, item.image) for item in items],
-        progress=how.progress,
-        stage="understanding the training pictures",
-    )
-    unreadable += bank.unreadable
-    bad: set[int] = set()
+    bank = Bank(patches, train, progress=how.progress, stage="understanding the training pictures")
+    truths = Truths(lambda row: train[row].depth())
 
     def loss(maps: Sequence[Tensor], chosen: Sequence[int], generator: torch.Generator) -> Tensor | None:
-        found: list[Tensor] = []
-        truths: list[Tensor] = []
+        found, depths = [torch.zeros(0, device=device)], [torch.zeros(0)]
         for scored, index in zip(maps, chosen, strict=True):
-            row = bank.rows[index]
-            if row in bad:
-                continue
-            try:
-                truth = items[row].depth()
-            except Unreadable as error:
-                bad.add(row)
-                unreadable.append(error)
-                continue
-            pixels = some_of(counted(truth, train.near, train.far).nonzero(), training.pixels, generator)
-            places = pixel_places(pixels, (truth.shape[0], truth.shape[1])).to(device)
-            found.append(sample_map(_stretched(scored, train)[None], places)[:, 0])
-            truths.append(truth[pixels[:, 0], pixels[:, 1]])
-        if not truths or len(known := torch.cat(truths)) < 2:
-            return None
-        return scale_invariant(torch.cat(found), known.to(device))
+            if (truth := truths(bank.rows[index])) is not None:
+                pixels = some_of(counted(truth, train.near, train.far).nonzero(), training.pixels, generator)
+                places = pixel_places(pixels, truth.shape).to(device)
+                found.append(sample_map(_stretched(scored, train)[None], places)[:, 0])
+                depths.append(truth[pixels[:, 0], pixels[:, 1]])
+        known = torch.cat(depths).to(device)
+        return scale_invariant(torch.cat(found), known) if len(known) > 1 else None
 
-    torch.manual_seed(training.seed)
-    head = DenseLinear(bank.width, BINS)
+    head = DenseLinear(bank.width, BINS, seed=training.seed)
     learn(head, bank, loss, training, device=device, progress=how.progress)
+    unreadable = [*bank.unreadable, *truths.unreadable.values()]
     each: list[dict[str, float]] = []
-    pictures, lost = items_of(test)
-    unreadable += lost
-    for item, seen in zip(
-        pictures, patches.over([(item.key, item.image) for item in pictures], progress=how.progress), strict=True
-    ):
+    for found in patches.over(range(len(test)), pictured(test), progress=how.progress):
         try:
-            if isinstance(seen, Unreadable):
-                raise seen
+            if isinstance(found, Unreadable):
+                raise found
+            item, seen = found
             truth = item.depth()
         except Unreadable as error:
             unreadable.append(error)
             continue
         with torch.inference_mode():
             small = _stretched(head([seen.patches.to(device)])[0], train)
-            predicted = upsampled(small[None], (truth.shape[0], truth.shape[1]))[0].clamp(test.near, test.far).cpu()
-        if (valid := counted(truth, test.near, test.far, crop)).any():
+            predicted = upsampled(small[None], truth.shape)[0].clamp(test.near, test.far).cpu()
+        if (valid := counted(truth, test.near, test.far)).any():
             each.append(depth_errors(predicted[valid], truth[valid]))
     if not each:
         raise SensoriumError(f"{test.name}: no pixel that counts in any picture that can be read")
@@ -153,8 +111,7 @@ def linear_depth(
         settings={
             "near": test.near,
             "far": test.far,
-            "crop": crop,
-            "training pictures": len(bank) - len(bad),
+            "training pictures": len(bank) - len(truths.unreadable),
             "steps": training.steps,
             "learning rate": training.rate,
             "weight decay": training.decay,

@@ -18,7 +18,7 @@ from sensorium.data.errors import SensoriumError, Unreadable
 from sensorium.nn.boxes import overlap
 from sensorium.nn.patch_maps import Kind
 from sensorium.tasks.components import box_of, component
-from sensorium.tasks.dense_features import Fit, Patches, Seen, items_of
+from sensorium.tasks.dense_features import Fit, Patches, Seen, pictured
 from sensorium.tasks.embedding import Embedder
 from sensorium.tasks.protocols import How, Result
 
@@ -97,18 +97,19 @@ def discover(
     """
     how = how or How()
     patches = Patches(embedder, fit, what=what, keep=how.keep)
-    items, unreadable = items_of(data)
-    items = [item for item in items if len(item.boxes)]
     hits = torch.zeros(len(taus) if method == "tokencut" else 1)
+    unreadable: list[Unreadable] = []
     measured = 0
-    seen_pictures = [(item.key, item.image) for item in items]
-    for item, seen in zip(items, patches.over(seen_pictures, progress=how.progress), strict=True):
-        if isinstance(seen, Unreadable):
-            unreadable.append(seen)
+    for found in patches.over(range(len(data)), pictured(data), progress=how.progress):
+        if isinstance(found, Unreadable):
+            unreadable.append(found)
             continue
-        features = seen.patches.to(embedder.device)
-        found = [lost(features, bias=bias)] if method == "lost" else [tokencut(features, tau=tau) for tau in taus]
-        hits += torch.tensor([located(in_picture(each, seen), item.boxes) for each in found])
+        item, seen = found
+        if not len(item.boxes):
+            continue
+        x = seen.patches.to(embedder.device)
+        objects = [lost(x, bias=bias)] if method == "lost" else [tokencut(x, tau=tau) for tau in taus]
+        hits += torch.tensor([located(in_picture(each, seen), item.boxes) for each in objects])
         measured += 1
     if not measured:
         first = f": {unreadable[0]}" if unreadable else ""

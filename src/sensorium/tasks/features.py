@@ -22,9 +22,8 @@ from torch import Tensor
 
 from sensorium.checkpoints.files import write_safetensors
 from sensorium.data.errors import SensoriumError, Unreadable
-from sensorium.data.image import Source
 from sensorium.data.labelled import Entry, Listed
-from sensorium.tasks.embedding import IMAGE_BATCH, Embedder, Reading
+from sensorium.tasks.embedding import IMAGE_BATCH, Embedder, Picture, Reading
 
 SHARD = 1024  # pictures in a kept file
 
@@ -60,7 +59,7 @@ def silent(progress: Progress) -> None:
 
 def compute(
     embedder: Embedder,
-    pictures: Sequence[Listed | Source],
+    pictures: Sequence[Listed | Picture],
     what: Reading,
     *,
     progress: Report = silent,
@@ -120,14 +119,14 @@ def compute(
     return Features(vectors=vectors, rows=rows, unreadable=unreadable, computed=computed, seconds=taken)
 
 
-def _digest(embedder: Embedder, pictures: Sequence[Listed | Source], what: Reading) -> str:
+def _digest(embedder: Embedder, pictures: Sequence[Listed | Picture], what: Reading) -> str:
     digest = hashlib.blake2b(f"{embedder.fingerprint} {embedder.precision} {what}".encode(), digest_size=16)
     for picture in pictures:
         digest.update(identity(picture))
     return digest.hexdigest()
 
 
-def identity(picture: Listed | Source) -> bytes:
+def identity(picture: Listed | Picture) -> bytes:
     """What tells a picture from others: a file's name, size and time, or the bytes or pixels themselves."""
     if isinstance(picture, bytes):
         return hashlib.blake2b(picture, digest_size=16).digest()

@@ -14,9 +14,8 @@ from torch import Tensor
 
 from sensorium.data.dense import InstanceQuery, Instances
 from sensorium.data.errors import SensoriumError, Unreadable
-from sensorium.data.image import Source, read_image
-from sensorium.tasks.dense_features import items_of
-from sensorium.tasks.embedding import Embedder
+from sensorium.data.image import read_image
+from sensorium.tasks.embedding import Embedder, Picture
 from sensorium.tasks.features import compute
 from sensorium.tasks.protocols import How, Result
 
@@ -72,15 +71,16 @@ def retrieve_instances(embedder: Embedder, data: Instances, *, how: How | None =
     gallery = compute(
         embedder, data.gallery, "features", progress=how.progress, stage="understanding the gallery", keep=how.keep
     )
-    items, unreadable = items_of(data)
-    cut: list[Source] = []
-    queries: list[InstanceQuery] = []
     row_of = {number: row for row, number in enumerate(gallery.rows)}
-    for item in items:
+    unreadable: list[Unreadable] = []
+    queries: list[InstanceQuery] = []
+    cut: list[Picture] = []
+    for number in range(len(data)):
         try:
-            cut.append(item.image if item.box is None else _cut(item.image, item.box))
+            item = data[number]
+            cut.append(item.image if item.box is None else _cut(item.image, item.box, item.key))
         except Unreadable as error:
-            unreadable.append(Unreadable(item.key, error.reason))
+            unreadable.append(error)
         else:
             queries.append(_renumbered(item, row_of))
     if not queries:
@@ -105,7 +105,7 @@ def retrieve_instances(embedder: Embedder, data: Instances, *, how: How | None =
     )
 
 
-def _cut(picture: Source, box: tuple[float, float, float, float]) -> Source:
+def _cut(picture: Picture, box: tuple[float, float, float, float], key: str) -> Picture:
     image = read_image(picture)
     left, top, right, bottom = box
     inside = (
@@ -115,7 +115,7 @@ def _cut(picture: Source, box: tuple[float, float, float, float]) -> Source:
         min(image.height, round(bottom)),
     )
     if inside[0] >= inside[2] or inside[1] >= inside[3]:
-        raise Unreadable("query", f"the box {box} holds no pixel of {image.width} x {image.height}")
+        raise Unreadable(key, f"the box {box} holds no pixel of {image.width} x {image.height}")
     return image.crop(inside)
 
 

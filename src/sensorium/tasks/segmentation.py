@@ -8,14 +8,14 @@ from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, Integer
 from torch import Tensor
 
 from sensorium.data.dense import Segmented, SegmentedPicture
 from sensorium.data.errors import SensoriumError, Unreadable
 from sensorium.nn.patch_maps import sample_map
-from sensorium.tasks.dense_features import Bank, Fit, Patches, items_of
-from sensorium.tasks.dense_linear import DenseLinear, Training, learn, pixel_places, some_of, upsampled
+from sensorium.tasks.dense_features import Fit, Patches, pictured
+from sensorium.tasks.dense_linear import Bank, DenseLinear, Training, Truths, learn, pixel_places, some_of, upsampled
 from sensorium.tasks.embedding import Embedder
 from sensorium.tasks.protocols import How, Result
 
@@ -23,7 +23,9 @@ FIT = Fit(short=32)  # 512 pixels where a patch has 16
 Confusion = Int[Tensor, "classes classes"]
 
 
-def confusion(predicted: Int[Tensor, "*n"], truth: Int[Tensor, "*n"], classes: int, *, ignore: int = 255) -> Confusion:
+def confusion(
+    predicted: Int[Tensor, "*n"], truth: Integer[Tensor, "*n"], classes: int, *, ignore: int = 255
+) -> Confusion:
     """How many pixels of the class of a row were called the class of a column; those labelled `ignore` are left out."""
     counted = truth != ignore
     pairs = truth[counted].long() * classes + predicted[counted].long()
@@ -64,69 +66,48 @@ def linear_segmentation(
     how, training = how or How(), training or Training()
     if train.classes != test.classes:
         raise SensoriumError(f"{test.name} and {train.name} have other classes: {_few(test)}, {_few(train)}")
-    patches = Patches(embedder, fit, keep=how.keep)
-    device = embedder.device
-    items, unreadable = items_of(train)
-    bank = Bank(
-        patches,
-        [(item.key, item.image) for item in items],
-        progress=how.progress,
-        stage="understanding the training pictures",
-    )
-    unreadable += bank.unreadable
-    bad: set[int] = set()
+    patches, device = Patches(embedder, fit, keep=how.keep), embedder.device
+    bank = Bank(patches, train, progress=how.progress, stage="understanding the training pictures")
+    truths = Truths(lambda row: _labels(train[row], train))
 
     def loss(maps: Sequence[Tensor], chosen: Sequence[int], generator: torch.Generator) -> Tensor | None:
-        scores: list[Tensor] = []
-        truths: list[Tensor] = []
+        scores, classes = [torch.zeros(0, len(train.classes), device=device)], [torch.zeros(0, dtype=torch.long)]
         for scored, index in zip(maps, chosen, strict=True):
-            row = bank.rows[index]
-            if row in bad:
-                continue
-            try:
-                labels = _labels(items[row], train)
-            except Unreadable as error:
-                bad.add(row)
-                unreadable.append(error)
-                continue
-            pixels = some_of((labels != train.ignore).nonzero(), training.pixels, generator)
-            scores.append(sample_map(scored, pixel_places(pixels, (labels.shape[0], labels.shape[1])).to(device)))
-            truths.append(labels[pixels[:, 0], pixels[:, 1]])
-        if not truths or not (truth := torch.cat(truths).long()).numel():
-            return None
-        return F.cross_entropy(torch.cat(scores), truth.to(device))
+            if (labels := truths(bank.rows[index])) is not None:
+                pixels = some_of((labels != train.ignore).nonzero(), training.pixels, generator)
+                scores.append(sample_map(scored, pixel_places(pixels, labels.shape).to(device)))
+                classes.append(labels[pixels[:, 0], pixels[:, 1]].long())
+        known = torch.cat(classes).to(device)
+        return F.cross_entropy(torch.cat(scores), known) if len(known) else None
 
-    torch.manual_seed(training.seed)
-    head = DenseLinear(bank.width, len(train.classes))
+    head = DenseLinear(bank.width, len(train.classes), seed=training.seed)
     learn(head, bank, loss, training, device=device, progress=how.progress)
+    unreadable = [*bank.unreadable, *truths.unreadable.values()]
     table = torch.zeros(len(test.classes), len(test.classes), dtype=torch.int64)
-    pictures, lost = items_of(test)
-    unreadable += lost
     measured = 0
-    for item, seen in zip(
-        pictures, patches.over([(item.key, item.image) for item in pictures], progress=how.progress), strict=True
-    ):
+    for found in patches.over(range(len(test)), pictured(test), progress=how.progress):
         try:
-            if isinstance(seen, Unreadable):
-                raise seen
+            if isinstance(found, Unreadable):
+                raise found
+            item, seen = found
             labels = _labels(item, test)
         except Unreadable as error:
             unreadable.append(error)
             continue
         with torch.inference_mode():
-            scored = upsampled(head([seen.patches.to(device)])[0], (labels.shape[0], labels.shape[1]))
+            scored = upsampled(head([seen.patches.to(device)])[0], labels.shape)
         table += confusion(scored.argmax(0).cpu(), labels, len(test.classes), ignore=test.ignore)
         measured += 1
     if not table.sum():
         raise SensoriumError(f"{test.name}: no pixel that counts in any picture that can be read")
-    found = overlap(table)
+    measures = overlap(table)
     return Result(
         protocol="segmentation",
-        metrics={"mIoU": found.miou, "mAcc": found.macc, "aAcc": found.aacc},
+        metrics={"mIoU": measures.miou, "mAcc": measures.macc, "aAcc": measures.aacc},
         own="mIoU",
         settings={
             "classes": len(test.classes),
-            "training pictures": len(bank) - len(bad),
+            "training pictures": len(bank) - len(truths.unreadable),
             "steps": training.steps,
             "learning rate": training.rate,
             "weight decay": training.decay,

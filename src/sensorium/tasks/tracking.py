@@ -6,7 +6,7 @@ soft labels. Measured by J, the overlap of regions, and F, that of boundaries (D
 """
 
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from math import ceil, hypot
@@ -19,9 +19,10 @@ from torch import Tensor
 
 from sensorium.data.dense import IGNORED, Clip, Clips
 from sensorium.data.errors import SensoriumError, Unreadable
-from sensorium.tasks.dense_features import Fit, Patches, Seen, items_of
+from sensorium.tasks.dense_features import Fit, Named, Patches
 from sensorium.tasks.dense_linear import upsampled
 from sensorium.tasks.embedding import Embedder
+from sensorium.tasks.features import Report
 from sensorium.tasks.protocols import How, Result
 
 FIT = Fit(short=30)  # 480 pixels where a patch has 16, 420 where it has 14: DINOv3's S; 60 is its M and 90 its L
@@ -67,7 +68,7 @@ def propagate(frame: Features, context: Sequence[Features], labels: Sequence[Sof
     return torch.cat(found, 1).unflatten(1, (rows, columns))
 
 
-def sharp(soft: Soft, size: tuple[int, int]) -> Int[Tensor, "h w"]:
+def sharp(soft: Soft, size: Sequence[int]) -> Int[Tensor, "h w"]:
     """Which object each pixel belongs to: stretched bilinearly, each object's share from 0 to 1, the largest wins."""
     large = upsampled(soft, size)
     low, high = large.amin((1, 2), keepdim=True), large.amax((1, 2), keepdim=True)
@@ -118,23 +119,20 @@ def track(
     """
     how, propagation = how or How(), propagation or Propagation()
     patches = Patches(embedder, fit, keep=how.keep)
-    clips, unreadable = items_of(data)
-    total, done, films, frames = sum(len(clip.frames) for clip in clips), 0, 0, 0
+    unreadable: list[Unreadable] = []
     regions: list[float] = []
     boundaries: list[float] = []
-    for clip in clips:
-        names = [(f"{clip.key}, frame {number}", frame) for number, frame in enumerate(clip.frames)]
-        stream = patches.over(names, progress=how.progress, stage="following", first=done, total=total)
+    films = frames = 0
+    for number in range(len(data)):
         try:
-            with closing(stream):
-                found = _follow(clip, stream, propagation, embedder.device)
+            clip = data[number]
+            found = _follow(clip, patches, propagation, how.progress, f"following {number + 1} of {len(data)}")
         except Unreadable as error:
             unreadable.append(error)
-        else:
-            regions += [fmean(j) for j, _ in found]
-            boundaries += [fmean(f) for _, f in found]
-            films, frames = films + bool(found), frames + len(clip.frames)
-        done += len(clip.frames)
+            continue
+        regions += [fmean(j) for j, _ in found]
+        boundaries += [fmean(f) for _, f in found]
+        films, frames = films + bool(found), frames + len(clip.frames)
     if not regions:
         first = f": {unreadable[0]}" if unreadable else ""
         raise SensoriumError(f"{data.name}: no film with an object in its first frame that can be followed{first}")
@@ -159,7 +157,7 @@ def track(
 
 
 def _follow(
-    clip: Clip, stream: Iterable[Seen | Unreadable], how: Propagation, device: torch.device
+    clip: Clip, patches: Patches, how: Propagation, progress: Report, stage: str
 ) -> list[tuple[list[float], list[float]]]:
     """J and F of each object, frame by frame. Raises Unreadable where a frame or a mask is."""
     given = clip.masks(0)
@@ -170,24 +168,29 @@ def _follow(
     first: tuple[Features, Soft] | None = None
     past: deque[tuple[Features, Soft]] = deque(maxlen=how.context)
     last = max(2, len(clip.frames) - 1)  # the last frame is not measured, but in a film of two
-    for number, seen in enumerate(stream):
-        if isinstance(seen, Unreadable):
-            raise seen
-        features = F.normalize(seen.patches.to(device), dim=0)
-        if first is None:
-            first = features, one_hot(given, objects, seen.grid).to(device)
-            continue
-        known = [first, *past]
-        soft = propagate(features, [each for each, _ in known], [labels for _, labels in known], how)
-        past.append((features, soft))
-        if number < last:
-            truth = clip.masks(number)
-            counts = truth != IGNORED
-            predicted = sharp(soft, (truth.shape[0], truth.shape[1])).cpu()
-            for place, (j, f) in enumerate(measures):
-                own, right = (predicted == place + 1) & counts, (truth == objects[place]) & counts
-                j.append(jaccard(own, right))
-                f.append(boundary_f(own, right))
+
+    def read(number: int) -> tuple[int, Named]:
+        return number, (f"{clip.key}, frame {number}", clip.frames[number])
+
+    with closing(patches.over(range(len(clip.frames)), read, progress=progress, stage=stage)) as stream:
+        for found in stream:
+            if isinstance(found, Unreadable):
+                raise found
+            number, seen = found
+            features = F.normalize(seen.patches.to(patches.embedder.device), dim=0)
+            if first is None:
+                first = features, one_hot(given, objects, seen.grid).to(features)
+                continue
+            known = [first, *past]
+            soft = propagate(features, [each for each, _ in known], [labels for _, labels in known], how)
+            past.append((features, soft))
+            if number < last:
+                truth = clip.masks(number)
+                counts, predicted = truth != IGNORED, sharp(soft, truth.shape).cpu()
+                for place, (j, f) in enumerate(measures):
+                    own, right = (predicted == place + 1) & counts, (truth == objects[place]) & counts
+                    j.append(jaccard(own, right))
+                    f.append(boundary_f(own, right))
     return measures if measures[0][0] else []
 
 
