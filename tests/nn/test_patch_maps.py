@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from sensorium.nn.patch_maps import patch_maps, sample_map
-from sensorium.nn.vit_like import first_vit
+from sensorium.nn.vit_like import find_vit
 from tests import tiny, tiny_dino
 
 SIZE = (32, 48)  # of patches of 8: 4 x 6
@@ -26,7 +26,7 @@ MODELS = models()
 
 @pytest.fixture(params=MODELS)
 def vit(request: pytest.FixtureRequest) -> Any:
-    found = first_vit(MODELS[request.param])
+    found = find_vit(MODELS[request.param])
     assert found is not None
     return found
 

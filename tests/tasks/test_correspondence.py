@@ -13,7 +13,7 @@ from PIL import Image
 from sensorium.data.dense import Match, Matched
 from sensorium.data.errors import SensoriumError
 from sensorium.tasks.correspondence import Found, correspond, match, pck, summary
-from sensorium.tasks.dense_features import Fit, Patches
+from sensorium.tasks.dense_features import Patches, View
 from tests.tiny_dense import colours
 
 
@@ -79,16 +79,16 @@ def mosaics(folder: Path, count: int) -> Matched:
 
 def test_points_are_found_again(tmp_path: Path) -> None:
     data = mosaics(tmp_path, 3)
-    result = correspond(colours(), data, fit=Fit(long=8))
+    result = correspond(colours(), data, view=View(long=8))
     assert result.metrics["recall"] == result.metrics["PCK@0.01"] == 1, "patch centres are the points"
     assert (result.own, result.pictures) == ("recall", 6)
     assert (result.settings["pairs"], result.settings["points"], result.settings["categories"]) == (3, 15, 2)
-    fine = correspond(colours(), data, fit=Fit(long=16))
+    fine = correspond(colours(), data, view=View(long=16))
     assert fine.metrics["PCK@0.1"] == 1, "the nearest of four patches of the square"
     assert fine.metrics["PCK@0.01"] == 0
-    assert correspond(colours(), data, fit=Fit(long=3)).metrics["PCK@0.1"] < 0.7
+    assert correspond(colours(), data, view=View(long=3)).metrics["PCK@0.1"] < 0.7
     (tmp_path / "target1.png").write_bytes(b"\x89PNG nothing")
-    less = correspond(colours(), data, fit=Fit(long=8))
+    less = correspond(colours(), data, view=View(long=8))
     assert (less.settings["pairs"], [each.path for each in less.unreadable]) == (2, ["pair 1, target"])
     with pytest.raises(SensoriumError, match="mosaics: no pair that can be read: pair 1, target"):
         correspond(colours(), replace(data, length=1, at=lambda index: data[1]))
@@ -97,7 +97,7 @@ def test_points_are_found_again(tmp_path: Path) -> None:
 def test_pictures_may_differ_in_size(tmp_path: Path) -> None:
     """Each picture's points are in its own pixels."""
     data = mosaics(tmp_path, 1)
-    patches = Patches(colours(), Fit(long=8))
+    patches = Patches(colours(), View(long=8))
     target = Image.open(tmp_path / "target0.png").resize((192, 144), Image.Resampling.NEAREST)
     found = match(patches(data[0].source), patches(target), data[0].source_points)
     assert torch.allclose(found, 3 * data[0].target_points)

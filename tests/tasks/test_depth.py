@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from sensorium.data.dense import DepthPicture, Depths
 from sensorium.data.errors import SensoriumError
-from sensorium.tasks.dense_features import Fit
+from sensorium.tasks.dense_features import View
 from sensorium.tasks.dense_linear import Training
 from sensorium.tasks.depth import counted, depth_errors, depth_of, linear_depth, scale_invariant
 from tests.tiny_dense import colours
@@ -76,13 +76,13 @@ def ramps(count: int, seed: int) -> Depths:
 def test_brightness_is_learned_as_depth() -> None:
     train, test = ramps(8, 0), ramps(5, 1)
     how = Training(steps=80, batch=2, rate=0.1, pixels=512)
-    result = linear_depth(colours(), train, test, fit=Fit(short=8), training=how)
+    result = linear_depth(colours(), train, test, view=View(short=8), training=how)
     spread = float(np.mean([test[i].depth()[4:, 4:].std() for i in range(5)]))
     assert result.own == "RMSE"
     assert result.metrics["RMSE"] < spread / 2
     assert result.metrics["delta1"] > 0.7
     assert result.pictures == 5
-    untrained = linear_depth(colours(), train, test, fit=Fit(short=8), training=replace(how, steps=1))
+    untrained = linear_depth(colours(), train, test, view=View(short=8), training=replace(how, steps=1))
     assert untrained.metrics["RMSE"] > 1.5 * result.metrics["RMSE"]
 
 

@@ -17,7 +17,7 @@ from PIL import Image
 from sensorium.data.dense import Boxed, BoxedPicture
 from sensorium.data.errors import SensoriumError
 from sensorium.tasks.components import box_of, component
-from sensorium.tasks.dense_features import Fit, Patches
+from sensorium.tasks.dense_features import Patches, View
 from sensorium.tasks.discovery import SWEEP, discover, in_picture, located, lost, tokencut
 from sensorium.tasks.protocols import How
 from tests.tiny_dense import colours
@@ -106,11 +106,11 @@ def test_what_counts_as_located() -> None:
 
 
 def test_boxes_are_in_pixels_of_the_picture() -> None:
-    seen = Patches(colours(), Fit())(np.zeros((9, 18, 3), dtype=np.uint8))
+    seen = Patches(colours(), View())(np.zeros((9, 18, 3), dtype=np.uint8))
     mask = torch.zeros(3, 5, dtype=torch.bool)
     mask[1:, 2:] = True
     assert in_picture(mask, seen).tolist() == [8, 4, 18, 9], "what was filled up is no part of it"
-    seen = Patches(colours(), Fit(short=3))(np.zeros((24, 48, 3), dtype=np.uint8))
+    seen = Patches(colours(), View(short=3))(np.zeros((24, 48, 3), dtype=np.uint8))
     mask = torch.zeros(3, 6, dtype=torch.bool)
     mask[1, 2:4] = True
     assert in_picture(mask, seen).tolist() == [16, 8, 32, 16]
@@ -137,16 +137,16 @@ def things(tmp_path: Path) -> Boxed:
 @pytest.mark.parametrize("what", ["keys", "tokens"])
 def test_painted_things_are_discovered(things: Boxed, method: str, what: str, tmp_path: Path) -> None:
     how = How(keep=tmp_path / "kept")
-    result = discover(colours(), things, method=method, what=what, how=how)  # pyright: ignore
+    result = discover(colours(), things, method=method, view=View(what=what), how=how)  # pyright: ignore
     assert result.metrics == {"CorLoc": 1.0}
     assert (result.pictures, [each.path for each in result.unreadable]) == (2, ["2.png"])
     assert (result.settings["method"], result.settings["reads"]) == (method, what)
-    assert discover(colours(), things, method=method, what=what, how=how).rate == 0  # pyright: ignore
+    assert discover(colours(), things, method=method, view=View(what=what), how=how).rate == 0  # pyright: ignore
 
     def moved(index: int) -> BoxedPicture:
         return replace(things[index], boxes=things[index].boxes + 11)
 
-    assert discover(colours(), replace(things, at=moved), method=method, what=what).metrics["CorLoc"] == 0  # pyright: ignore
+    assert discover(colours(), replace(things, at=moved), method=method, view=View(what=what)).metrics["CorLoc"] == 0  # pyright: ignore
 
 
 def test_of_several_thresholds_the_best_counts(things: Boxed) -> None:

@@ -102,7 +102,7 @@ def test_what_cannot_be_read_counts_for_nothing(gallery: list[Path], tmp_path: P
     assert result.metrics == {"mAP Easy": 1.0, "mAP Medium": 1.0}
     assert result.own == "mAP Easy"
     assert (result.settings["gallery"], result.settings["queries"]) == (17, 1)
-    assert {Path(each.path).name for each in result.unreadable} == {"00.png", "q0"}
+    assert {Path(each.path).name for each in result.unreadable} == {"00.png", "nowhere.png"}
     outside = Instances(
         name="hues",
         length=1,

@@ -13,7 +13,7 @@ from PIL import Image
 
 from sensorium.data.dense import Segmented, SegmentedPicture
 from sensorium.data.errors import SensoriumError
-from sensorium.tasks.dense_features import Fit
+from sensorium.tasks.dense_features import View
 from sensorium.tasks.dense_linear import DenseLinear, Training, upsampled
 from sensorium.tasks.protocols import How
 from sensorium.tasks.segmentation import confusion, linear_segmentation, overlap
@@ -87,17 +87,17 @@ def test_coloured_squares_are_learned(tmp_path: Path) -> None:
     train, test = squares(tmp_path / "train", 8, 0), squares(tmp_path / "test", 6, 1)
     (tmp_path / "test" / "3.png").write_bytes(b"\x89PNG nothing")
     how = How(keep=tmp_path / "kept")
-    result = linear_segmentation(colours(), train, test, fit=Fit(short=12), training=QUICK, how=how)
+    result = linear_segmentation(colours(), train, test, view=View(short=12), training=QUICK, how=how)
     assert result.metrics["mIoU"] > 0.9, "all but the stretched edges"
     assert (result.protocol, result.own, result.pictures) == ("segmentation", "mIoU", 5)
     assert [each.path for each in result.unreadable] == ["3.png"]
     assert result.settings["training pictures"] == 8
-    again = linear_segmentation(colours(), train, test, fit=Fit(short=12), training=QUICK, how=how)
+    again = linear_segmentation(colours(), train, test, view=View(short=12), training=QUICK, how=how)
     assert again.rate == 0
     assert again.metrics == result.metrics, "kept features and the seed give the same head"
-    coarse = linear_segmentation(colours(), train, test, fit=Fit(short=3), training=QUICK)
+    coarse = linear_segmentation(colours(), train, test, view=View(short=3), training=QUICK)
     assert coarse.metrics["mIoU"] < result.metrics["mIoU"] - 0.1, "patches of 16 pixels see less"
-    untrained = linear_segmentation(colours(), train, test, fit=Fit(short=12), training=replace(QUICK, steps=1))
+    untrained = linear_segmentation(colours(), train, test, view=View(short=12), training=replace(QUICK, steps=1))
     assert untrained.metrics["mIoU"] < result.metrics["mIoU"] - 0.2
 
 

@@ -16,7 +16,7 @@ from PIL import Image
 
 from sensorium.data.dense import Clip, Clips
 from sensorium.data.errors import SensoriumError
-from sensorium.tasks.dense_features import Fit
+from sensorium.tasks.dense_features import View
 from sensorium.tasks.protocols import How
 from sensorium.tasks.tracking import DINO, Propagation, boundary, boundary_f, jaccard, one_hot, propagate, sharp, track
 from tests.tiny_dense import colours
@@ -160,18 +160,18 @@ def films(folder: Path, *, frames: int = 6) -> Clips:
 def test_squares_are_followed(tmp_path: Path) -> None:
     data = films(tmp_path)
     how = How(keep=tmp_path / "kept")
-    result = track(colours(), data, fit=Fit(short=16), how=how)
+    result = track(colours(), data, view=View(short=16), how=how)
     assert result.metrics["J"] > 0.9
     assert result.metrics["F"] > 0.9
     assert result.metrics["J&F"] == pytest.approx((result.metrics["J"] + result.metrics["F"]) / 2)
     assert (result.own, result.pictures, result.settings["objects"]) == ("J&F", 6, 2), "what comes later is not asked"
-    assert track(colours(), data, fit=Fit(short=16), how=how).rate == 0
-    assert track(colours(), data, fit=Fit(short=16), propagation=DINO).settings["neighbourhood"] == "square"
+    assert track(colours(), data, view=View(short=16), how=how).rate == 0
+    assert track(colours(), data, view=View(short=16), propagation=DINO).settings["neighbourhood"] == "square"
     blind = colours()
     assert blind.model is not None
     blind.model.get_parameter("patches.project.weight").data.zero_()
-    assert track(blind, data, fit=Fit(short=16)).metrics["J"] < 0.7, "without colours labels stay where they are"
-    coarse = track(colours(), data, fit=Fit(short=4)).metrics["F"]
+    assert track(blind, data, view=View(short=16)).metrics["J"] < 0.7, "without colours labels stay where they are"
+    coarse = track(colours(), data, view=View(short=4)).metrics["F"]
     assert coarse < result.metrics["F"]
 
 
@@ -184,7 +184,7 @@ def test_first_and_last_frames_are_not_measured(tmp_path: Path) -> None:
 
     def spoiled(*which: int) -> float:
         film = replace(clip, read=without(*which))
-        return track(colours(), replace(data, at=lambda index: film), fit=Fit(short=16)).metrics["J"]
+        return track(colours(), replace(data, at=lambda index: film), view=View(short=16)).metrics["J"]
 
     assert spoiled(5) == spoiled()
     assert spoiled(4) == pytest.approx(spoiled() * 3 / 4, abs=0.02)
@@ -195,9 +195,9 @@ def test_films_that_cannot_be_read_are_listed(tmp_path: Path) -> None:
     clip = data[0]
     (tmp_path / "bad.png").write_bytes(b"\x89PNG nothing")
     broken = replace(clip, key="broken", frames=[*clip.frames[:3], tmp_path / "bad.png"])
-    result = track(colours(), replace(data, length=2, at=lambda index: (broken, clip)[index]), fit=Fit(short=8))
+    result = track(colours(), replace(data, length=2, at=lambda index: (broken, clip)[index]), view=View(short=8))
     assert [each.path for each in result.unreadable] == ["broken, frame 3"]
     assert (result.settings["films"], result.settings["objects"]) == (1, 2)
     empty = replace(clip, read=lambda index: torch.zeros(64, 96, dtype=torch.uint8))
     with pytest.raises(SensoriumError, match="films: no film with an object in its first frame"):
-        track(colours(), replace(data, at=lambda index: empty), fit=Fit(short=8))
+        track(colours(), replace(data, at=lambda index: empty), view=View(short=8))

@@ -7,8 +7,9 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from sensorium.data.errors import SensoriumError
-from sensorium.nn.vit_like import ViTLike, first_vit
+from sensorium.nn.vit_like import ViTLike
 from sensorium.nn.vit_like import filter_bank as filter_bank
+from sensorium.nn.vit_like import find_vit as find_vit
 
 
 class Grid(NamedTuple):
@@ -24,7 +25,7 @@ def vit_like(model: nn.Module) -> ViTLike:
 
     Raises SensoriumError where nothing does.
     """
-    if (found := first_vit(model)) is not None:
+    if (found := find_vit(model)) is not None:
         return found
     raise SensoriumError(
         f"{type(model).__name__} does not read pictures as patches: this needs a ViT, a CLIP whose image tower is one, "
@@ -67,13 +68,13 @@ def learned_positions(model: nn.Module) -> Float[Tensor, "rows columns width"]:
 
 def patch_side(model: nn.Module) -> int | None:
     """The longer side of a patch in pixels; None where the model has no patches."""
-    found = first_vit(model)
+    found = find_vit(model)
     return None if found is None else max(found.patches.patch[-2:])
 
 
 def visible(model: nn.Module) -> tuple[str, ...]:
     """The names of what can be looked at in this model's way to see."""
-    found = first_vit(model)
+    found = find_vit(model)
     if found is None:
         return ()
     learned = isinstance(getattr(found, "positions", None), Tensor)

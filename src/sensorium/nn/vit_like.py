@@ -43,7 +43,7 @@ def is_vit_like(module: nn.Module) -> TypeGuard[ViTLike]:
     )
 
 
-def first_vit(model: nn.Module) -> ViTLike | None:
+def find_vit(model: nn.Module) -> ViTLike | None:
     """The part of the model that reads pictures as patches: itself, or a tower of it; None where nothing does."""
     return next((module for module in model.modules() if is_vit_like(module)), None)
 

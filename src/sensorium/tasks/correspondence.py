@@ -16,11 +16,11 @@ from torch import Tensor
 
 from sensorium.data.dense import Match, Matched
 from sensorium.data.errors import SensoriumError, Unreadable
-from sensorium.tasks.dense_features import Fit, Named, Patches, Seen
+from sensorium.tasks.dense_features import Named, Patches, Seen, View
 from sensorium.tasks.embedding import Embedder
 from sensorium.tasks.protocols import How, Result
 
-FIT = Fit(long=64)  # 1024 pixels where a patch has 16 (appendix D.3, SPair)
+VIEW = View(long=64)  # 1024 pixels where a patch has 16 (appendix D.3, SPair)
 ALPHAS = (0.1, 0.05, 0.01)
 
 
@@ -72,13 +72,13 @@ def summary(pairs: Sequence[Found], alphas: Sequence[float] = ALPHAS) -> dict[st
     return {"recall": fmean(shares), **found}
 
 
-def correspond(embedder: Embedder, data: Matched, *, fit: Fit = FIT, how: How | None = None) -> Result:
+def correspond(embedder: Embedder, data: Matched, *, view: View = VIEW, how: How | None = None) -> Result:
     """Find the points of every pair; a picture of several pairs is read once where features are kept.
 
     Raises SensoriumError where no pair can be read.
     """
     how = how or How()
-    patches = Patches(embedder, fit, keep=how.keep)
+    patches = Patches(embedder, view, keep=how.keep)
 
     def read(request: tuple[int, bool]) -> tuple[Match, Named]:
         item = data[request[0]]

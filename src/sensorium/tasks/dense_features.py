@@ -28,7 +28,7 @@ from sensorium.data.errors import SensoriumError, Unreadable
 from sensorium.data.image import read_image
 from sensorium.data.preprocess import FILTERS
 from sensorium.nn.patch_maps import Kind, patch_maps, sample_map
-from sensorium.nn.vit_like import first_vit
+from sensorium.nn.vit_like import find_vit
 from sensorium.tasks.embedding import Embedder, Picture, decoded
 from sensorium.tasks.features import Progress, Report, identity, silent
 
@@ -59,11 +59,17 @@ One = TypeVar("One", bound=Pictured)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Fit:
-    """How large the model sees a picture: patches along its short or its long side; with neither, as large as it is."""
+class View:
+    """How a model looks at a picture, and what is read of it.
+
+    `short` or `long` is how many patches its short or its long side becomes; with neither it stays as large as it is.
+    `what` is read after (or in) the named `blocks`, which stand side by side in the features' width.
+    """
 
     short: int | None = None
     long: int | None = None
+    what: Kind = "tokens"
+    blocks: tuple[int, ...] = (-1,)
 
     def sides(self, height: int, width: int, patch: tuple[int, int]) -> tuple[int, int]:
         """Height and width that a picture is resized to: the nearest whole numbers of patches, at least one."""
@@ -122,30 +128,20 @@ class Seen:
 class Patches:
     """The patches of any ViT-like model. Calling it with a picture gives what the model saw.
 
-    Several `blocks` stand side by side in the features' width. Raises SensoriumError where the model has no patches,
-    or not so many blocks.
+    Raises SensoriumError where the model has no patches, or not so many blocks.
     """
 
-    def __init__(
-        self,
-        embedder: Embedder,
-        fit: Fit,
-        *,
-        what: Kind = "tokens",
-        blocks: Sequence[int] = (-1,),
-        keep: Path | None = None,
-    ) -> None:
-        vit = None if embedder.model is None else first_vit(embedder.model)
+    def __init__(self, embedder: Embedder, view: View, *, keep: Path | None = None) -> None:
+        vit = None if embedder.model is None else find_vit(embedder.model)
         if vit is None:
             raise SensoriumError(
                 f"{embedder.name} does not read pictures as patches: this needs a ViT, a CLIP whose image tower is "
                 "one, a DINOv2 or DINOv3, or ImageBind"
             )
-        if any(not -len(vit.blocks) <= block < len(vit.blocks) for block in blocks):
-            raise SensoriumError(f"{embedder.name} has blocks 0 to {len(vit.blocks) - 1}, not {list(blocks)}")
-        self.embedder, self.vit, self.fit, self.keep = embedder, vit, fit, keep
-        self.what: Kind = what
-        self.blocks = tuple(blocks)
+        if any(not -len(vit.blocks) <= block < len(vit.blocks) for block in view.blocks):
+            asked = ", ".join(map(str, view.blocks))
+            raise SensoriumError(f"{embedder.name} has blocks 0 to {len(vit.blocks) - 1}; asked for: {asked}")
+        self.embedder, self.vit, self.view, self.keep = embedder, vit, view, keep
         self.patch = (vit.patches.patch[-2], vit.patches.patch[-1])
         self.computed, self.seconds = 0, 0.0
 
@@ -193,7 +189,7 @@ class Patches:
     def pixels(self, picture: Picture) -> Decoded:
         """The resized picture, and its height and width before. Raises Unreadable."""
         image = read_image(picture)
-        height, width = self.fit.sides(image.height, image.width, self.patch)
+        height, width = self.view.sides(image.height, image.width, self.patch)
         if (width, height) != image.size:
             filter = FILTERS[self.embedder.preprocess.interpolation]
             return _tensor(image.resize((width, height), filter)), (image.height, image.width)
@@ -227,7 +223,7 @@ class Patches:
             image = self.embedder.preprocess.normalise(pixels.to(device))
             more = [-side % patch for side, patch in zip(image.shape[1:], self.patch, strict=True)]
             image = F.pad(image, (0, more[1], 0, more[0]))
-            maps = patch_maps(self.vit, image[None], what=self.what, blocks=self.blocks)
+            maps = patch_maps(self.vit, image[None], what=self.view.what, blocks=self.view.blocks)
             found = torch.cat([each[0] for each in maps])
         return found.half().cpu().clone()  # a clone is an ordinary tensor, which a head may learn from
 
@@ -235,7 +231,7 @@ class Patches:
         """Where a picture's features are kept."""
         if self.keep is None:
             return None
-        said = f"{self.embedder.fingerprint} {self.embedder.precision} {self.what} {self.blocks} {self.fit}"
+        said = f"{self.embedder.fingerprint} {self.embedder.precision} {self.view}"
         digest = hashlib.blake2b(said.encode() + identity(named[1]), digest_size=16).hexdigest()
         return self.keep / digest[:2] / f"{digest}.safetensors"
 

@@ -14,12 +14,12 @@ from torch import Tensor
 from sensorium.data.dense import Depths
 from sensorium.data.errors import SensoriumError, Unreadable
 from sensorium.nn.patch_maps import sample_map
-from sensorium.tasks.dense_features import Fit, Patches, pictured
+from sensorium.tasks.dense_features import Patches, View, pictured
 from sensorium.tasks.dense_linear import Bank, DenseLinear, Training, Truths, learn, pixel_places, some_of, upsampled
 from sensorium.tasks.embedding import Embedder
 from sensorium.tasks.protocols import How, Result
 
-FIT = Fit(short=30)  # NYU's own 480 pixels where a patch has 16
+VIEW = View(short=30)  # NYU's own 480 pixels where a patch has 16
 STEPS = 38_400
 BINS = 256
 FLOOR = 0.1
@@ -60,7 +60,7 @@ def linear_depth(
     train: Depths,
     test: Depths,
     *,
-    fit: Fit = FIT,
+    view: View = VIEW,
     training: Training | None = None,
     how: How | None = None,
 ) -> Result:
@@ -69,7 +69,7 @@ def linear_depth(
     Raises SensoriumError where nothing can be learned or measured.
     """
     how, training = how or How(), training or Training(steps=STEPS)
-    patches, device = Patches(embedder, fit, keep=how.keep), embedder.device
+    patches, device = Patches(embedder, view, keep=how.keep), embedder.device
     bank = Bank(patches, train, progress=how.progress, stage="understanding the training pictures")
     truths = Truths(lambda row: train[row].depth())
 

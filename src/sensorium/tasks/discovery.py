@@ -16,14 +16,13 @@ from torch import Tensor
 from sensorium.data.dense import Boxed
 from sensorium.data.errors import SensoriumError, Unreadable
 from sensorium.nn.boxes import overlap
-from sensorium.nn.patch_maps import Kind
 from sensorium.tasks.components import box_of, component
-from sensorium.tasks.dense_features import Fit, Patches, Seen, pictured
+from sensorium.tasks.dense_features import Patches, Seen, View, pictured
 from sensorium.tasks.embedding import Embedder
 from sensorium.tasks.protocols import How, Result
 
 Method = Literal["lost", "tokencut"]
-FIT = Fit()
+VIEW = View(what="keys")
 LOWEST = 100  # patches of the lowest degree that LOST expands its seed over
 TAU, EPS = 0.2, 1e-5  # TokenCut: cosines above `TAU` are edges of 1, all others of `EPS`
 SWEEP = tuple(step / 20 for step in range(9))  # DINOv3's thresholds, the best of which it reports (appendix D.4)
@@ -84,10 +83,9 @@ def discover(
     data: Boxed,
     *,
     method: Method = "lost",
-    what: Kind = "keys",
     taus: Sequence[float] = (TAU,),
     bias: float = 0.0,
-    fit: Fit = FIT,
+    view: View = VIEW,
     how: How | None = None,
 ) -> Result:
     """CorLoc: the share of pictures whose one box finds an object; pictures without objects are left out.
@@ -96,7 +94,7 @@ def discover(
     "keys", DINOv3's read "tokens". Raises SensoriumError where no picture with objects can be read.
     """
     how = how or How()
-    patches = Patches(embedder, fit, what=what, keep=how.keep)
+    patches = Patches(embedder, view, keep=how.keep)
     hits = torch.zeros(len(taus) if method == "tokencut" else 1)
     unreadable: list[Unreadable] = []
     measured = 0
@@ -115,7 +113,7 @@ def discover(
         first = f": {unreadable[0]}" if unreadable else ""
         raise SensoriumError(f"{data.name}: no picture with objects that can be read{first}")
     best = int(hits.argmax())
-    settings: dict[str, str | int | float] = {"method": method, "reads": what}
+    settings: dict[str, str | int | float] = {"method": method, "reads": view.what}
     if method == "tokencut":
         settings |= {"tau": taus[best], "thresholds tried": len(taus)}
     elif bias:

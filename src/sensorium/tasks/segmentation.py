@@ -14,12 +14,12 @@ from torch import Tensor
 from sensorium.data.dense import Segmented, SegmentedPicture
 from sensorium.data.errors import SensoriumError, Unreadable
 from sensorium.nn.patch_maps import sample_map
-from sensorium.tasks.dense_features import Fit, Patches, pictured
+from sensorium.tasks.dense_features import Patches, View, pictured
 from sensorium.tasks.dense_linear import Bank, DenseLinear, Training, Truths, learn, pixel_places, some_of, upsampled
 from sensorium.tasks.embedding import Embedder
 from sensorium.tasks.protocols import How, Result
 
-FIT = Fit(short=32)  # 512 pixels where a patch has 16
+VIEW = View(short=32)  # 512 pixels where a patch has 16
 Confusion = Int[Tensor, "classes classes"]
 
 
@@ -55,7 +55,7 @@ def linear_segmentation(
     train: Segmented,
     test: Segmented,
     *,
-    fit: Fit = FIT,
+    view: View = VIEW,
     training: Training | None = None,
     how: How | None = None,
 ) -> Result:
@@ -66,7 +66,7 @@ def linear_segmentation(
     how, training = how or How(), training or Training()
     if train.classes != test.classes:
         raise SensoriumError(f"{test.name} and {train.name} have other classes: {_few(test)}, {_few(train)}")
-    patches, device = Patches(embedder, fit, keep=how.keep), embedder.device
+    patches, device = Patches(embedder, view, keep=how.keep), embedder.device
     bank = Bank(patches, train, progress=how.progress, stage="understanding the training pictures")
     truths = Truths(lambda row: _labels(train[row], train))
 

@@ -19,13 +19,13 @@ from torch import Tensor
 
 from sensorium.data.dense import IGNORED, Clip, Clips
 from sensorium.data.errors import SensoriumError, Unreadable
-from sensorium.tasks.dense_features import Fit, Named, Patches
+from sensorium.tasks.dense_features import Named, Patches, View
 from sensorium.tasks.dense_linear import upsampled
 from sensorium.tasks.embedding import Embedder
 from sensorium.tasks.features import Report
 from sensorium.tasks.protocols import How, Result
 
-FIT = Fit(short=30)  # 480 pixels where a patch has 16, 420 where it has 14: DINOv3's S; 60 is its M and 90 its L
+VIEW = View(short=30)  # 480 pixels where a patch has 16, 420 where it has 14: DINOv3's S; 60 is its M and 90 its L
 TOLERANCE = 0.008  # of the diagonal: how far a boundary may be off
 BLOCK = 256  # patches that look for their like at once
 
@@ -110,7 +110,7 @@ def track(
     data: Clips,
     *,
     propagation: Propagation | None = None,
-    fit: Fit = FIT,
+    view: View = VIEW,
     how: How | None = None,
 ) -> Result:
     """J and F of every object of the first frame over all frames but the first and the last, averaged over objects.
@@ -118,7 +118,7 @@ def track(
     Raises SensoriumError where no film can be followed.
     """
     how, propagation = how or How(), propagation or Propagation()
-    patches = Patches(embedder, fit, keep=how.keep)
+    patches = Patches(embedder, view, keep=how.keep)
     unreadable: list[Unreadable] = []
     regions: list[float] = []
     boundaries: list[float] = []
