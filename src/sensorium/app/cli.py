@@ -12,7 +12,8 @@ from typing import Annotated, Literal
 
 from cyclopts import CycloptsError, Parameter
 
-from sensorium.app import research as research  # its commands are among ours
+from sensorium.app import measuring as measuring  # its commands are among ours
+from sensorium.app import research as research
 from sensorium.app.commands import (
     DONE,
     FAILED,
