@@ -190,6 +190,20 @@ def test_first_and_last_frames_are_not_measured(tmp_path: Path) -> None:
     assert spoiled(4) == pytest.approx(spoiled() * 3 / 4, abs=0.02)
 
 
+def test_pixels_that_count_for_nothing(tmp_path: Path) -> None:
+    """The lower half of the picture is not judged after the first frame, whatever is said of it."""
+    clip = films(tmp_path)[0]
+
+    def half(index: int) -> torch.Tensor:
+        mask = clip.masks(index).clone()
+        mask[(20 if index else 64) :] = 255
+        return mask
+
+    film = replace(clip, read=half)
+    result = track(colours(), Clips(name="half", length=1, at=lambda index: film), view=View(short=16))
+    assert result.metrics["J"] > 0.9
+
+
 def test_films_that_cannot_be_read_are_listed(tmp_path: Path) -> None:
     data = films(tmp_path)
     clip = data[0]
