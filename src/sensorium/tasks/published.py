@@ -112,9 +112,16 @@ PUBLISHED: tuple[Published, ...] = (
     _dinov3("voc2007", "discovery", "CorLoc", 66.1, TOKENCUT),
     _dinov3("voc2012", "discovery", "CorLoc", 69.5, TOKENCUT),
     _dinov3("coco20k", "discovery", "CorLoc", 55.1, TOKENCUT),
-    _dinov3("davis2017", "tracking", "J&F", 71.1, "--size 480, the default"),
-    _dinov3("davis2017", "tracking", "J&F", 79.7, "--size 960"),
-    _dinov3("davis2017", "tracking", "J&F", 83.3, "--size 1440"),
+    *(
+        Published(
+            "dinov3-vit-7b-16", "davis2017", "tracking", "J&F", value, f"{DINOV3_PAPER}, table 5: {name}", differs
+        )
+        for name, value, differs in (
+            ("S", 71.1, "--size 480, the default"),
+            ("M", 79.7, "--size 960"),
+            ("L", 83.3, "--size 1440"),
+        )
+    ),
     _dinov3("oxford", "instances", "mAP Medium", 81.1, SQUARE),
     _dinov3("oxford", "instances", "mAP Hard", 60.7, SQUARE),
     _dinov3("paris", "instances", "mAP Medium", 93.3, SQUARE),
