@@ -13,7 +13,8 @@ from typing import Annotated, Literal
 from cyclopts import CycloptsError, Parameter
 
 from sensorium.app import embedding as embedding  # its command is among ours
-from sensorium.app import research as research  # and so are these
+from sensorium.app import measuring as measuring  # and so are these
+from sensorium.app import research as research
 from sensorium.app.commands import (
     DONE,
     FAILED,

@@ -3,10 +3,11 @@
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, cast, get_args
 
 from sensorium.app.collection import load_model
 from sensorium.app.console import count, short, stderr, stdout, write_json
+from sensorium.app.evaluating_dense import DenseProtocol, Words, check, prepare_dense
 from sensorium.app.indexing import LISTED, progress_bar
 from sensorium.data.errors import SensoriumError, printable
 
@@ -16,7 +17,9 @@ if TYPE_CHECKING:
     from sensorium.tasks.protocols import How, Result
     from sensorium.tasks.published import Published
 
-Protocol = Literal["zero-shot", "probe", "knn", "few-shot", "retrieval", "classify"]
+Protocol = Literal["zero-shot", "probe", "knn", "few-shot", "retrieval", "classify"] | DenseProtocol
+LEARN = ("probe", "knn", "few-shot", "segmentation", "depth")
+PLAIN = ("RMSE", "AbsRel")  # what papers print as it is
 IMAGENET = "imagenet"
 
 
@@ -35,6 +38,7 @@ class Asked:
     draws: int
     k: int
     keep: Path | None
+    dense: Words
 
 
 def evaluate_model(model: str, asked: Asked, *, precision: "Precision", as_json: bool) -> None:
@@ -64,7 +68,7 @@ def _prepare(asked: Asked) -> tuple[str | None, "Callable[[Embedder, How], Resul
     from sensorium.data.labelled import open_captioned, open_labelled
     from sensorium.tasks import protocols
 
-    learns = asked.protocol in ("probe", "knn", "few-shot")
+    learns = asked.protocol in LEARN
     if learns != (asked.train is not None):
         what = "learns from pictures: name them with" if learns else "learns from no pictures: leave out"
         raise SensoriumError(f"{asked.protocol} {what} --train")
@@ -75,6 +79,10 @@ def _prepare(asked: Asked) -> tuple[str | None, "Callable[[Embedder, How], Resul
     ):
         if value is not None and asked.protocol not in used:
             raise SensoriumError(f"{asked.protocol} has no use for {option}: it is for {' and '.join(used)}")
+    check(asked.protocol, asked.dense)
+    if asked.protocol in get_args(DenseProtocol):
+        known, measure = prepare_dense(cast(DenseProtocol, asked.protocol), asked.data, asked.train, asked.dense)
+        return asked.dataset or known, measure
     if asked.protocol == "retrieval":
         captions = open_captioned(asked.data)
         return asked.dataset, lambda model, how: protocols.captions(model, captions, how=how)
@@ -194,7 +202,9 @@ def _print(embedder: "Embedder", result: "Result", data: str, rows: Sequence["Pu
 
 
 def _shown(name: str, value: float) -> str:
-    """Percentages, as papers print them; a median rank is a number of places."""
+    """Percentages, as papers print them; a median rank is a number of places, and depth is in metres."""
+    if name in PLAIN:
+        return f"{value:.4f}"
     return f"{value:.1f}" if name.endswith("median rank") else f"{100 * value:.2f}"
 
 

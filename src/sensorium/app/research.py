@@ -1,4 +1,4 @@
-"""The commands of those who train and measure: data, train, evaluate, look, claim."""
+"""The commands of those who train and look into models: data, train, look, claim; `evaluate` has its own module."""
 
 from pathlib import Path
 from typing import Annotated, Literal
@@ -123,95 +123,6 @@ def train(
         show_recipe(recipe or "")
         return DONE
     return train_recipe(recipe or "", data=data, changes=set, folder=run, as_json=json)
-
-
-@app.command(sort_key=11)
-def evaluate(
-    model: str,
-    protocol: Literal["zero-shot", "probe", "knn", "few-shot", "retrieval", "classify"],
-    /,
-    *,
-    data: str,
-    train: str | None = None,
-    valid: str | None = None,
-    labels: str | None = None,
-    templates: str | None = None,
-    dataset: str | None = None,
-    shots: str = "5,10",
-    draws: int = 3,
-    k: Annotated[int, Parameter(name=["--k", "-k"])] = 20,
-    keep: Path | None = None,
-    precision: Literal["fp32", "bf16", "auto"] = "fp32",
-    json: Json = False,
-) -> int:
-    """Measure a model as the papers do, beside the numbers that they published.
-
-    sensorium evaluate clip-vit-b-32 zero-shot --data imagenet/val --labels imagenet --templates imagenet
-    sensorium evaluate clip-vit-b-32 zero-shot --data pets --labels names.txt --dataset pets
-    sensorium evaluate dinov2-vit-b-14 knn --train imagenet/train --data imagenet/val --keep features
-    sensorium evaluate pocket probe --train flowers/train --data flowers/test
-    sensorium evaluate vit-b-16-in21k few-shot --train train.csv --data test.csv --shots 1,5,10
-    sensorium evaluate clip-vit-b-32 retrieval --data annotations/captions_val2017.json --dataset coco
-    sensorium evaluate vit-b-16 classify --data imagenet/val
-
-    Data is a folder with one folder a class; a table (.csv, .tsv, .jsonl) of path
-    and label, or for retrieval path and caption; or whatever `train` takes: COCO
-    captions, tars, Parquet, a set by its name. Pictures that cannot be read are
-    counted and listed, and never stop the run.
-
-    Parameters
-    ----------
-    model
-        A preset, a hub id, a folder or a weight file.
-    protocol
-        zero-shot: labels as sentences. probe: logistic regression on features. knn: the nearest vote. few-shot: ridge
-        regression from a few. retrieval: captions and pictures, both ways. classify: the model's own classes.
-    data
-        The pictures to be measured on.
-    train
-        The pictures to learn from: probe, knn and few-shot.
-    valid
-        Pictures on which the probe chooses its penalty. [default: a fifth of --train, held out]
-    labels
-        What the classes are called: a text file with a name a line in the order of the class folders, or lines of
-        class, tab, name; or "imagenet". For classify: the names of the model's classes, in its order.
-    templates
-        Sentences with {} where the label goes, one a line; or "imagenet" for CLIP's eighty. [default: seven of them]
-    dataset
-        Which data set this is, for its own metric and what is published on it: imagenet, pets, voc2007, coco ...
-    shots
-        Pictures of each class that few-shot learns from.
-    draws
-        How often few-shot draws them anew; the mean is reported.
-    k
-        How many neighbours vote.
-    keep
-        A folder for features: a stopped run goes on from there, and another protocol need not compute them again.
-    precision
-        bf16 is faster where the hardware has it; published numbers are fp32 or fp16.
-    """
-    from sensorium.app.evaluating import Asked, evaluate_model
-
-    few = [each.strip() for each in shots.split(",")]
-    if not all(each.isdecimal() and int(each) for each in few):
-        raise Misuse("--shots: whole numbers with commas between them, such as 5,10")
-    if draws < 1 or k < 1:
-        raise Misuse("--draws and --k must be at least 1")
-    asked = Asked(
-        protocol=protocol,
-        data=data,
-        train=train,
-        valid=valid,
-        labels=labels,
-        templates=templates,
-        dataset=dataset.lower() if dataset else None,
-        shots=list(dict.fromkeys(map(int, few))),
-        draws=draws,
-        k=k,
-        keep=keep.expanduser() if keep else None,
-    )
-    evaluate_model(model, asked, precision=precision, as_json=json)
-    return DONE
 
 
 @app.command(sort_key=10)

@@ -1,34 +1,15 @@
 """What a model must have to be looked into: any transformer over the patches of a picture, whatever its paper."""
 
 from math import isqrt
-from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeGuard
+from typing import NamedTuple
 
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from sensorium.data.errors import SensoriumError
-from sensorium.nn.attention import Attention, Tokens
-from sensorium.nn.embeddings import PatchEmbedding
-from sensorium.nn.transformer import Transformer
-
-CHANNELS = 3
-
-
-if TYPE_CHECKING:
-
-    class ViTLike(Protocol):
-        """A transformer over the patches of a picture. Its tokens end with the patches, in raster order."""
-
-        patches: PatchEmbedding
-        blocks: Transformer
-        cls: Tensor  # (1, width), or (0, width) where the mean of the patches stands for the picture
-
-        def tokens(self, image: Float[Tensor, "b 3 h w"], /) -> Tokens:
-            """[prefix, patches] after the last block; the prefix is the class token, if there is one, and registers."""
-            ...
-
-else:
-    ViTLike = nn.Module  # a check of the protocol at run time does not see what an nn.Module registers
+from sensorium.nn.vit_like import ViTLike
+from sensorium.nn.vit_like import filter_bank as filter_bank
+from sensorium.nn.vit_like import find_vit as find_vit
 
 
 class Grid(NamedTuple):
@@ -37,20 +18,6 @@ class Grid(NamedTuple):
     rows: int
     columns: int
     step: tuple[int, int]
-
-
-def is_vit_like(module: nn.Module) -> TypeGuard[ViTLike]:
-    """Whether the module is one, of RGB pictures."""
-    patches, blocks = getattr(module, "patches", None), getattr(module, "blocks", None)
-    return (
-        isinstance(patches, PatchEmbedding)
-        and len(patches.patch) > 1
-        and filter_bank(patches).shape[1] == CHANNELS
-        and isinstance(blocks, Transformer)
-        and all(layer.null_key is None for layer in blocks.modules() if isinstance(layer, Attention))
-        and isinstance(getattr(module, "cls", None), Tensor)
-        and callable(getattr(module, "tokens", None))
-    )
 
 
 def vit_like(model: nn.Module) -> ViTLike:
@@ -64,11 +31,6 @@ def vit_like(model: nn.Module) -> ViTLike:
         f"{type(model).__name__} does not read pictures as patches: this needs a ViT, a CLIP whose image tower is one, "
         "a DINOv2 or DINOv3, or ImageBind"
     )
-
-
-def filter_bank(patches: PatchEmbedding) -> Float[Tensor, "filters channels *patch"]:
-    """The weights that a patch is multiplied by, as they are saved: packed ones lie in another layout."""
-    return patches.project.state_dict()["weight"]
 
 
 def grid_of(vit: ViTLike, height: int, width: int) -> Grid:
@@ -108,11 +70,6 @@ def patch_side(model: nn.Module) -> int | None:
     """The longer side of a patch in pixels; None where the model has no patches."""
     found = find_vit(model)
     return None if found is None else max(found.patches.patch[-2:])
-
-
-def find_vit(model: nn.Module) -> ViTLike | None:
-    """The first part of the model that is one, itself included."""
-    return next((module for module in model.modules() if is_vit_like(module)), None)
 
 
 def visible(model: nn.Module) -> tuple[str, ...]:

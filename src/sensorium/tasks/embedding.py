@@ -22,7 +22,7 @@ from torch import Tensor
 
 from sensorium.data.errors import SensoriumError, Unreadable
 from sensorium.data.image import read_image
-from sensorium.data.labelled import Listed
+from sensorium.data.labelled import Entry, Listed
 from sensorium.data.preprocess import Preprocess
 
 Picture = str | PathLike[str] | bytes | Image.Image | NDArray[Any]
@@ -130,7 +130,7 @@ class Embedder:
                 )
 
     def read(
-        self, pictures: Iterable[Listed], what: Reading = "features", *, batch: int = IMAGE_BATCH
+        self, pictures: Iterable[Listed | Picture], what: Reading = "features", *, batch: int = IMAGE_BATCH
     ) -> Iterator[tuple[Float[Tensor, "n d"], list[Unreadable | None]]]:
         """As `stream`, for measuring: pixels exactly as `embed` sees them, and any of the model's outputs.
 
@@ -174,8 +174,8 @@ class Embedder:
         image = read_image(path, at_least=round(DECODE_MARGIN * (self.preprocess.resize_to or self.preprocess.size)))
         return self.preprocess.fast(image), image.info["size"]
 
-    def _decode_listed(self, picture: Listed) -> UInt8[Tensor, "3 h w"]:
-        if isinstance(picture, Path):
+    def _decode_listed(self, picture: Listed | Picture) -> UInt8[Tensor, "3 h w"]:
+        if not isinstance(picture, Entry):
             return self._decode_exact(picture)
         try:
             return self._decode_exact(picture.open())

@@ -12,8 +12,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
 from jaxtyping import Float
+from PIL import Image
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
@@ -21,9 +23,9 @@ from torch import Tensor
 from sensorium.checkpoints.files import write_safetensors
 from sensorium.data.collection import Namer
 from sensorium.data.errors import SensoriumError, Unreadable, printable
-from sensorium.data.labelled import Listed
+from sensorium.data.labelled import Entry, Listed
 from sensorium.tasks.embedded import About, Embedded, read_about, read_embedded
-from sensorium.tasks.embedding import IMAGE_BATCH, Embedder, Reading
+from sensorium.tasks.embedding import IMAGE_BATCH, Embedder, Picture, Reading
 
 SHARD = 1024  # pictures in a kept file
 
@@ -59,7 +61,7 @@ def silent(progress: Progress) -> None:
 
 def compute(
     embedder: Embedder,
-    pictures: Sequence[Listed],
+    pictures: Sequence[Listed | Picture],
     what: Reading,
     *,
     progress: Report = silent,
@@ -143,10 +145,12 @@ class _Known:
             raise SensoriumError(f"{printable(str(folder))} holds {about}, and needed are {wanted}")
         return cls(read_embedded(folder))
 
-    def rows(self, pictures: Sequence[Listed]) -> dict[int, int]:
+    def rows(self, pictures: Sequence[Listed | Picture]) -> dict[int, int]:
         """Which of the pictures have a vector, and where it stands."""
         found: dict[int, int] = {}
         for number, picture in enumerate(pictures):
+            if not isinstance(picture, Path | Entry):
+                continue  # it has no name
             item = self._item(picture if isinstance(picture, Path) else picture.name)
             row = self.embedded.rows.get(item.id)
             if row is not None and tuple(self.embedded.stamps[row].tolist()) == item.stamp:
@@ -162,17 +166,29 @@ class _Known:
         return together[place], sorted(order)
 
 
-def _digest(embedder: Embedder, pictures: Sequence[Listed], what: Reading) -> str:
+def _digest(embedder: Embedder, pictures: Sequence[Listed | Picture], what: Reading) -> str:
     digest = hashlib.blake2b(f"{embedder.fingerprint} {embedder.precision} {what}".encode(), digest_size=16)
     for picture in pictures:
-        file, name = (picture, "") if isinstance(picture, Path) else (Path(picture.source.name), str(picture))
-        try:
-            status = file.stat()
-            said = f"{status.st_size} {status.st_mtime_ns}"
-        except (OSError, ValueError):
-            said = "-"
-        digest.update(os.fsencode(file.absolute()) + f"\0{name}\0{said}\0".encode(errors="surrogateescape"))
+        digest.update(identity(picture))
     return digest.hexdigest()
+
+
+def identity(picture: Listed | Picture) -> bytes:
+    """What tells a picture from others: a file's name, size and time, or the bytes or pixels themselves."""
+    if isinstance(picture, bytes):
+        return hashlib.blake2b(picture, digest_size=16).digest()
+    if isinstance(picture, Image.Image | np.ndarray):
+        pixels = np.asarray(picture)
+        shape = f"{pixels.dtype} {pixels.shape}\0".encode()
+        return shape + hashlib.blake2b(np.ascontiguousarray(pixels).tobytes(), digest_size=16).digest()
+    name = str(picture) if isinstance(picture, Entry) else ""
+    file = Path(picture.source.name) if isinstance(picture, Entry) else Path(picture)
+    try:
+        status = file.stat()
+        said = f"{status.st_size} {status.st_mtime_ns}"
+    except (OSError, ValueError):
+        said = "-"
+    return os.fsencode(file.absolute()) + f"\0{name}\0{said}\0".encode(errors="surrogateescape")
 
 
 def _kept(file: Path) -> tuple[Tensor, list[int], list[Unreadable]] | None:

@@ -94,7 +94,7 @@ def dinov3_distill(s: Settings, world: World) -> Recipe:
 
     measures = {
         name: ssl.neighbours(average, s, crops.steps, world)
-        for name, average in zip(s.students, model.averages, strict=True)
+        for name, average in zip(s.students, averages(model), strict=True)
     }
     asked = {name: measure for name, measure in measures.items() if measure is not None}
 
@@ -103,7 +103,7 @@ def dinov3_distill(s: Settings, world: World) -> Recipe:
         return {"knn" if len(found) == 1 else f"knn of {name}": value for name, value in found.items()}
 
     def export(folder: Path) -> None:
-        for name, average in zip(s.students, model.averages, strict=True):
+        for name, average in zip(s.students, averages(model), strict=True):
             ssl.export(average, folder if len(s.students) == 1 else folder / name, crops.steps)
 
     layered = [ssl.multipliers(s, student.trunk.config.depth) for student in branches(model)]
@@ -145,3 +145,8 @@ def student_of(s: Settings, teacher: ssl.Settings, name: str) -> ssl.Settings:
 def branches(model: Class) -> list[ssl.Branch]:
     """The students."""
     return [student for student in model.students if isinstance(student, ssl.Branch)]
+
+
+def averages(model: Class) -> list[DINOv3]:
+    """The moving average of each student."""
+    return [average for average in model.averages if isinstance(average, DINOv3)]
