@@ -13,10 +13,14 @@ from sensorium.training.world import World
 Record = Mapping[str, float]
 
 
-def trained(recipe: Recipe, settings: object, folder: Path, *, bf16: bool) -> list[Record]:
+def trained(
+    recipe: Recipe, settings: object, folder: Path, *, bf16: bool, save_every: int = 500, keep: int = 2
+) -> list[Record]:
     """Train to the end, or go on with what an earlier call left, and leave the model in evaluation mode; returns every
-    step's metrics. Raises SensoriumError where the folder holds a run with other settings."""
-    run, engine = RunFolder(folder), Engine(precision="bf16" if bf16 else "fp32", log_every=50)
+    step's metrics. Checkpoints stay as an `Engine` says. Raises SensoriumError where the folder holds a run with other
+    settings."""
+    run = RunFolder(folder)
+    engine = Engine(precision="bf16" if bf16 else "fp32", log_every=50, save_every=save_every, keep=keep)
     config = {"recipe": folder.name, "settings": to_json(settings), "engine": to_json(engine)}
     if not run.config.exists():
         run.create(config)

@@ -223,6 +223,18 @@ def _digits_file() -> Path | None:
     return None
 
 
+def _things(progress: Progress | None) -> Opened:
+    from sensorium.data.standins.things import things  # here: they are made of a set of this file
+
+    return things("train", progress)
+
+
+def _has_things() -> bool:
+    from sensorium.data.standins.things import place
+
+    return place().is_dir()
+
+
 def _there(*parcels: Parcel) -> bool:
     return all(parcel_place(parcel).is_dir() for parcel in parcels)
 
@@ -247,6 +259,15 @@ SETS: Mapping[str, DataSet] = {
             megabytes=STAMPS.megabytes,
             read=lambda _: stamps(),
             ready=partial(_there, STAMPS),
+        ),
+        DataSet(
+            name="things",
+            about="a cut-out photograph a picture, 306 things seen 16 times, 96 px",
+            samples=4896,
+            licence=STAMPS.licence,
+            megabytes=STAMPS.megabytes,
+            read=_things,
+            ready=_has_things,
         ),
         DataSet(
             name="openclipart",

@@ -20,11 +20,13 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from sensorium.checkpoints.load import load_model, save_model
+from sensorium.data.augment import label_of
 from sensorium.data.block_masking import batch_masks
 from sensorium.data.errors import SensoriumError
 from sensorium.data.multicrop import MultiCrop
 from sensorium.data.preprocess import IMAGENET_MEAN, IMAGENET_STD, Preprocess
 from sensorium.data.sources import open_source
+from sensorium.data.standins.things import things
 from sensorium.data.stream import Batches as RowsOfSteps
 from sensorium.data.stream import Sample, Stream, mix
 from sensorium.models.dinov3 import PRESETS, DINOHead, DINOv3, DINOv3Config
@@ -45,7 +47,7 @@ from sensorium.training.ema import follow
 from sensorium.training.optimisers import LAST_LAYER, Multipliers, adamw, by_layer
 from sensorium.training.parameter_groups import Multiplier
 from sensorium.training.recipe import Batch, Batches, Recipe
-from sensorium.training.recipes.vit import Prepare, labels_of
+from sensorium.training.recipes.vit import Labels, Prepare, labels_of
 from sensorium.training.run_folder import RunFolder
 from sensorium.training.saving import MANIFEST, found, read_weights
 from sensorium.training.schedules import Values, cosine, warmup_cosine
@@ -60,7 +62,7 @@ BLOCK = 256  # pictures that are measured at a time
 class Settings:
     """One run. Sizes are those of a trunk for small pictures, unless `preset` or `start` names others."""
 
-    data: str = "emoji"  # or a folder, manifest, tar pattern ...: what `sensorium data show` reads; no labels needed
+    data: str = "things"  # or a folder, manifest, tar pattern ...: what `sensorium data show` reads; no labels needed
     validation: str = ""  # labelled pictures whose neighbours among labelled `data` are asked from time to time
     start: str = ""  # to go on from: a run of this recipe (a folder or one checkpoint), which brings its own sizes; or
     # weights of a trunk (a preset with public weights, a hub id, a folder, a file), whose heads begin anew
@@ -541,17 +543,23 @@ def export(trunk: DINOv3, folder: Path, steps: Preprocess) -> None:
 # -- measuring --------------------------------------------------------------------------------------------------------
 
 
+def labelled(s: Settings) -> Labels | None:
+    """What a trunk is asked about: the set's own test, or `validation` with the classes of `data`; None without."""
+    if s.data == "things":
+        return Labels(train=things("train"), test=things("validation"), classes=len(things().classes), label=label_of)
+    return labels_of(s.data, s.validation, s.held_out) if s.data == "emoji" or s.validation else None
+
+
 def neighbours(
     trunk: DINOv3, s: Settings, steps: Preprocess, world: World
 ) -> Callable[[int], Mapping[str, float]] | None:
     """How often the 20 nearest training pictures know a test picture's class (section 6.2); None without labels."""
-    if s.data != "emoji" and not s.validation:
+    if (labels := labelled(s)) is None or labels.test is None:
         return None
-    labels = labels_of(s.data, s.validation, s.held_out)
-    assert labels.test is not None
     prepare = Prepare(augment=None, steps=steps, label=labels.label)
-    parts = [Stream(sources=[source], prepare=prepare, shuffle=False) for source in (labels.train, labels.test)]
-    counts = (len(labels.train), len(labels.test))
+    sources = (labels.train, labels.test)
+    parts = [Stream(sources=[source], prepare=prepare, shuffle=False) for source in sources]
+    counts = [len(source) for source in sources]
 
     def read(part: Stream, count: int) -> tuple[Float[Tensor, "n d"], Int[Tensor, " n"]]:
         vectors: list[Tensor] = []
