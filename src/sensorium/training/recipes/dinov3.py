@@ -71,7 +71,7 @@ class Settings:
     width: int = 192
     depth: int = 6
     registers: int = 4  # 0 to 16 in Darcet et al. 2024
-    layer_scale: float = 0.1  # of a trunk that begins anew; DINOv3's long runs begin with 1e-5
+    layer_scale: float = 1.0  # of a trunk that begins anew; DINOv3's long runs begin with 1e-5
     size: int = 64  # of large crops
     local_size: int = 32
     local: int = 6  # small crops a picture
@@ -109,8 +109,11 @@ class Branch(nn.Module):
         s = sizes(s)
         self.trunk = trunk
         self.dino, self.ibot = (
-            DINOHead(trunk.dim, count, hidden=s.hidden, bottleneck=s.bottleneck) for count in s.prototypes
+            DINOHead(trunk.dim, count, hidden=s.hidden, bottleneck=s.bottleneck).apply(begun) for count in s.prototypes
         )
+        for head in (self.dino, self.ibot):
+            # of length 1, as DINO holds them by weight norm: shorter ones make a teacher of few steps say nothing
+            nn.init.normal_(head.prototypes.weight, std=s.bottleneck**-0.5)
 
 
 class Distilled(nn.Module):
