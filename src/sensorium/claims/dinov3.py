@@ -43,25 +43,13 @@ class Budget:
 
     long: ssl.Settings
     looks: int = 10  # of the long training
-    refine: float = 4.0  # passes of each refinement
-    student: float = 12.0  # passes of the students
+    refine: float = 3.0  # passes of each refinement
+    student: float = 8.0  # passes of the students
     every: int = 2  # only one of so many training pictures is remembered
 
 
-SMALL = ssl.Settings(
-    data="things",
-    width=128,
-    depth=4,
-    size=48,
-    local_size=24,
-    local=4,
-    prototypes=(1024, 1024),
-    hidden=256,
-    bottleneck=64,
-    decay="none",
-    warmup=0.03,
-)
-FULL = Budget(long=replace(SMALL, epochs=40.0))
+SMALL = ssl.Settings(data="things", decay="none", warmup=0.03)
+FULL = Budget(long=replace(SMALL, epochs=24.0))
 QUICK = Budget(long=replace(SMALL, width=64, depth=2, local=2, epochs=0.3), looks=3, refine=0.1, student=0.1, every=16)
 
 

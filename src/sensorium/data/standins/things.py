@@ -25,7 +25,7 @@ from sensorium.data.stream import Sample
 
 VERSION = 1  # of what is drawn; another one is drawn anew
 SIZE = 96
-GROUNDS = 24
+GROUNDS = 6
 VIEWS = {"train": 16, "validation": 3}  # of every thing
 ABOUT = "one cut-out photograph a picture, on recurring textures: no photographs of real scenes"
 Files = dict[str, NDArray[Any]]
@@ -83,7 +83,7 @@ def drawn(progress: Progress | None = None, goal: Path | None = None, views: dic
     every = [*parts["train"], *parts["validation"]]
     captions = sorted({thing.caption for thing in every})
     number = {caption: i for i, caption in enumerate(captions)}
-    grounds = [ground(np.random.default_rng([VERSION, i]), 2 * SIZE) for i in range(GROUNDS)]
+    grounds = [quiet(ground(np.random.default_rng([VERSION, i]), 2 * SIZE)) for i in range(GROUNDS)]
     goal.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=goal.parent, prefix=".draw-") as scratch:
         inside = Path(scratch) / "inside"
@@ -108,6 +108,12 @@ def drawn(progress: Progress | None = None, goal: Path | None = None, views: dic
     return goal
 
 
+def quiet(texture: NDArray[np.float32]) -> NDArray[np.float32]:
+    """A ground of little colour: a loud one would be all that crops of a picture have in common."""
+    grey = texture.mean(2, keepdims=True)
+    return 150 + 0.4 * (grey - grey.mean()) + 0.2 * (texture - grey)
+
+
 def view(
     random: np.random.Generator, thing: Cutout, grounds: list[NDArray[np.float32]]
 ) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
@@ -116,10 +122,11 @@ def view(
     top, left = (int(random.integers(0, base.shape[0] - SIZE + 1)) for _ in range(2))
     canvas = np.rot90(base[top : top + SIZE, left : left + SIZE], int(random.integers(4))).copy()
     pixels = cut(thing.path)
-    scale = random.uniform(0.7, 1.0) * SIZE / max(pixels.shape[:2])
+    pixels = pixels[:, ::-1] if random.random() < 0.5 else pixels
+    scale = random.uniform(0.5, 1.0) * SIZE / max(pixels.shape[:2])
     sides = [side * scale for side in pixels.shape[1::-1]]
     x, y = (float(random.uniform(side / 2, SIZE - side / 2)) for side in sides)
-    by = placed(pixels.shape, (x, y), scale, random.uniform(-0.35, 0.35))
+    by = placed(pixels.shape, (x, y), scale, random.uniform(-0.6, 0.6))
     where = paint(canvas, pixels, by, random.uniform(0.75, 1.15))
     return canvas.clip(0, 255).astype(np.uint8), where
 

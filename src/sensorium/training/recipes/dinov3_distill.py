@@ -37,7 +37,7 @@ class Settings(ssl.Settings):
     teacher: str = ""  # a run of `dinov3` or `dinov3-gram`, or one of its checkpoints: trunks without heads say nothing
     students: tuple[str, ...] = ("64x4",)
     momentum: tuple[float, float] = (0.99, 1.0)  # of the average of a student, which is what is measured and written
-    temperature: tuple[float, float] = (0.07, 0.07)
+    temperature: tuple[float, float] = (0.05, 0.05)
 
 
 class Class(nn.Module):

@@ -39,7 +39,7 @@ class Settings(ssl.Settings):
     warmup: float = 0.02
     frozen: float = 0.0
     momentum: tuple[float, float] = (0.999, 0.999)
-    temperature: tuple[float, float] = (0.07, 0.07)
+    temperature: tuple[float, float] = (0.05, 0.05)
 
 
 def dinov3_gram(s: Settings, world: World) -> Recipe:
