@@ -156,6 +156,7 @@ def claim(folder: Path, *, quick: bool, bf16: bool, say: Callable[[str], None]) 
             early=str(early),
             gram=weight,
             finer=finer,
+            momentum=(0.98, 0.98),
             epochs=b.refine,
             replacements=0,
         )
