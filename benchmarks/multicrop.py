@@ -14,8 +14,8 @@ ViT-S/16 with 2 large crops a picture, some of whose patches are hidden, and 8 s
 
 All have the same weights: outputs are compared before the clock runs. Each side is a process of its own, a step of each
 in turn, medians; peak memory is the process's. The processor's time, of all cores together, says more than the clock
-on the wall where others use the machine. Both sides of Sensorium keep
-freed memory, as its training loop does; its loop's optimiser, heads and teacher are not part of this.
+on the wall where others use the machine. Both sides of Sensorium keep freed memory and multiply by oneDNN where that is
+faster, as its training loop does; its loop's optimiser, heads and teacher are not part of this.
 """
 
 import argparse
@@ -24,6 +24,7 @@ import statistics
 import sys
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +38,7 @@ from child import Child
 from sensorium.checkpoints.formats import export, format_named
 from sensorium.models.dinov3 import PRESETS, DINOv3
 from sensorium.nn.allocator import keep_freed_memory
+from sensorium.nn.products import fast_products
 
 SIDES = ("packed", "separate", "official", "transformers eager", "transformers sdpa")
 Run = Callable[[list[Tensor], list[Tensor | None]], list[Tensor]]
@@ -178,14 +180,16 @@ def serve(name: str, batch: int, sizes: tuple[int, int], precision: str, threads
     """One side's process: its outputs' fingerprint on the first line that it is asked, then seconds and peak MiB."""
     torch.set_num_threads(threads)
     (model, run), data = side(name), crops(batch, sizes)
-    for asked in sys.stdin:
-        if asked.startswith("compare"):
-            with torch.no_grad():
-                small = crops(1, (64, 32))
-                print(*(float(x) for made in run(*small) for x in made[0, :6].flatten()[::37]), flush=True)
-            continue
-        times = step(model, run, data, precision)
-        print(*times, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, flush=True)
+    fast = fast_products(model) if name in ("packed", "separate") else nullcontext()
+    with fast:
+        for asked in sys.stdin:
+            if asked.startswith("compare"):
+                with torch.no_grad():
+                    small = crops(1, (64, 32))
+                    print(*(float(x) for made in run(*small) for x in made[0, :6].flatten()[::37]), flush=True)
+                continue
+            times = step(model, run, data, precision)
+            print(*times, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, flush=True)
 
 
 def profile(name: str, batch: int, sizes: tuple[int, int], precision: str) -> None:
