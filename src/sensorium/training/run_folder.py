@@ -45,6 +45,17 @@ class RunFolder:
         return self.path / "config.json"
 
     @property
+    def begun(self) -> bool:
+        """Whether a run began here: other libraries have a config.json beside their weights, too."""
+        try:
+            config = json.loads(self.config.read_text(encoding="utf-8"))
+        except OSError:
+            return False
+        except ValueError:
+            return True  # damaged, as `read_config` says
+        return isinstance(config, dict) and "recipe" in config
+
+    @property
     def metrics(self) -> Path:
         """One line a step."""
         return self.path / "metrics.jsonl"

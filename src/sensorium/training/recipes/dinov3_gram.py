@@ -19,7 +19,6 @@ from sensorium.objectives.gram import gram, resized_patches
 from sensorium.training.ema import follow, gram_update_due
 from sensorium.training.recipe import Batch, Recipe
 from sensorium.training.recipes import dinov3 as ssl
-from sensorium.training.saving import read_weights
 from sensorium.training.schedules import warmup_cosine
 from sensorium.training.world import World
 
@@ -70,11 +69,7 @@ def refined(s: Settings, world: World, crops: ssl.Crops) -> Recipe:
 def early_trunk(place: str, like: DINOv3) -> dict[str, Tensor]:
     """The weights of a Gram teacher: the teacher's of a run, or a model's. Raises SensoriumError where it is another
     size."""
-    if ssl.is_run(place):
-        prefix, state = "teacher.trunk.", read_weights(ssl.checkpoint_of(place))
-        state = {name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}
-    else:
-        state = ssl.loaded_trunk(place).state_dict()
+    state = ssl.taught(place)[0].state_dict()
     ssl.check_shapes(place, like.state_dict(), state)
     return state
 
