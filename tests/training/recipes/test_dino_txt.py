@@ -10,6 +10,7 @@ import torch
 from PIL import Image
 
 import sensorium
+from sensorium.checkpoints.load import save_model
 from sensorium.data import emoji
 from sensorium.data.errors import SensoriumError
 from sensorium.models.dinotxt import DINOtxt
@@ -98,6 +99,8 @@ def test_a_trunk_may_be_a_model_and_pairs_find_one_another(pictures: Path, tmp_p
     assert next(iter(recipe.data.batches(4, start=0, steps=1)))["image"].shape == (4, 3, 48, 48)
     last = run(recipe, tmp_path / "run")[-1]
     assert 0 <= last["evaluate/text_to_image_r1"] <= 1
+    save_model(teacher, tmp_path / "transformers", naming="transformers", steps=steps)
+    assert build(pictures, trunk=str(tmp_path / "transformers")).config.trunk.width == 64, "its config.json is no run's"
     own = settings(pictures, trunk=str(tmp_path / "trunk"))
     same = zip(dino_txt.dino_txt(own, World()).model.parameters(), build(pictures).parameters(), strict=True)
     assert all(torch.equal(a, b) for a, b in same), "the run's teacher is what it wrote"
@@ -149,7 +152,7 @@ def test_settings_that_cannot_work_are_refused(pictures: Path, tmp_path: Path) -
     assert worded.export is not None
     worded.export(tmp_path / "model")
     pupil = dinov3_distill.Settings(
-        **{**SMALL, "data": str(pictures), "batch": 4, "epochs": 0.2, "teacher": str(pictures / "run")}
+        **{**SMALL, "data": str(pictures), "batch": 4, "epochs": 0.6, "teacher": str(pictures / "run")}
     )
     run(dinov3_distill.dinov3_distill(pupil, World()), tmp_path / "small", settings=pupil)
     for changes, said_of in (

@@ -2,8 +2,9 @@
 sections 3.2 and 4; https://arxiv.org/abs/2508.10104).
 
     sensorium train dinov3 --data emoji --run runs/ssl --set precision=bf16
-    sensorium train dinov3 --data photos --set start=dinov3-vit-b-16 learning_rate=1e-5 --run runs/mine
-    torchrun --nproc-per-node 8 -m sensorium train dinov3 --data imagenet/train --into runs/b \
+    sensorium train dinov3 --data photos --run runs/mine \\
+        --set start=dinov3-vit-b-16 size=224 local_size=96 learning_rate=1e-5 precision=bf16
+    torchrun --nproc-per-node 8 -m sensorium train dinov3 --data imagenet/train --into runs/b \\
         --set preset=dinov3-vit-b-16 size=256 local_size=112 batch=1024 prototypes=65536,65536 precision=bf16
 """
 

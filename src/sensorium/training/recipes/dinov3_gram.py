@@ -4,7 +4,7 @@ other to what an early teacher saw (Siméoni et al. 2025, section 4; https://arx
     sensorium train dinov3-gram --data emoji --run runs/gram \\
         --set start=runs/ssl early=runs/ssl/checkpoints/step-00000500 epochs=4
     torchrun --nproc-per-node 8 -m sensorium train dinov3-gram --data photos --into runs/mine \\
-        --set start=dinov3-vit-l-16 batch=256 learning_rate=1e-5 precision=bf16
+        --set start=dinov3-vit-l-16 size=224 local_size=96 batch=256 learning_rate=1e-5 precision=bf16
 """
 
 from dataclasses import dataclass
@@ -77,7 +77,7 @@ def early_trunk(place: str, like: DINOv3) -> dict[str, Tensor]:
 def anchored(model: ssl.Distilled, anchor: DINOv3, crops: ssl.Crops, s: Settings) -> ssl.Extra:
     """The term, its weight over the run, and when its teacher is replaced."""
     total = ssl.steps_of(s, crops)
-    ramp = max(2, int(s.ramp * total))
+    ramp = min(total, max(2, int(s.ramp * total)))
     due = replaced_after(s, total)
 
     def loss(patches: Float[Tensor, "b n d"], batch: Batch, step: int) -> Tensor:
