@@ -31,7 +31,7 @@ from sensorium.data.standins.things import things
 from sensorium.data.stream import Batches as RowsOfSteps
 from sensorium.data.stream import Sample, Source, Stream, mix
 from sensorium.models.dinov3 import PRESETS, DINOHead, DINOv3, DINOv3Config
-from sensorium.nn.neighbours import vote
+from sensorium.nn.neighbours import K, vote
 from sensorium.nn.rotary_augmentation import augmented_coordinates
 from sensorium.objectives import dinov3 as objective
 from sensorium.objectives.distillation import (
@@ -607,7 +607,8 @@ def neighbours(
 
     def evaluate(step: int) -> Mapping[str, float]:
         (memory, known), (asked, truth) = (read(*part) for part in zip(parts, counts, strict=True))
-        scores = vote(memory, known, asked, 1 + int(torch.cat([known, truth]).max()))
+        classes = 1 + int(torch.cat([known, truth]).max())
+        scores = vote(memory, known, asked, classes, k=min(K, len(memory)))
         return {"knn": float((scores.argmax(1) == truth).float().mean())}
 
     return evaluate
