@@ -93,6 +93,14 @@ class RunFolder:
             self.path.mkdir(parents=True, exist_ok=True)
             write_whole(self.config, json.dumps(config, indent=2) + "\n")
 
+    def abandon(self) -> None:
+        """Take back what `create` made for a run that never started, so that it may begin with other settings."""
+        if not (self.path / "starts.jsonl").exists():
+            with self.explained():
+                self.config.unlink(missing_ok=True)
+                if not any(self.path.iterdir()):
+                    self.path.rmdir()
+
     def read_config(self) -> dict[str, Any]:
         """What was asked for. Raises SensoriumError where this is no run's folder."""
         try:

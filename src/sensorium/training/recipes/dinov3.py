@@ -150,6 +150,7 @@ def self_distillation(
     model: Distilled, s: Settings, world: World, *, extra: "Extra | None" = None, crops: "Crops | None" = None
 ) -> Recipe:
     """The recipe of a student and a teacher; `extra` adds a term (Gram anchoring), `crops` other sizes of crops."""
+    check_groups(s, s.batch // world.size)  # before anything is computed; parts of a step may be smaller yet
     crops = crops or Crops(s)
     total = steps_of(s, crops)
     warm = int(s.warmup * total)
@@ -273,10 +274,7 @@ def guess(
     Raises SensoriumError where KoLeo's groups do not divide the pictures.
     """
     rows = views.pictures
-    if s.koleo_group and rows % s.koleo_group:
-        raise SensoriumError(
-            f"koleo_group={s.koleo_group} does not divide the {rows} pictures that a process sees at a time"
-        )
+    check_groups(s, rows)
 
     def augment(places: Float[Tensor, "n 2"]) -> Float[Tensor, "n 2"]:
         return augmented_coordinates(places, iter(lambda: float(torch.rand(())), None), rescale=s.rescale)
@@ -298,6 +296,14 @@ def guess(
     }
     weight = objective.weights(local_crops=len(small), weight=objective.Weight(koleo=s.koleo, local=local))
     return {name: weight[name] * term for name, term in terms.items()}, whole.patches
+
+
+def check_groups(s: Settings, rows: int) -> None:
+    """Raises SensoriumError where KoLeo's groups do not divide the pictures that a process sees at a time."""
+    if s.koleo_group and rows % s.koleo_group:
+        raise SensoriumError(
+            f"koleo_group={s.koleo_group} does not divide the {rows} pictures that a process sees at a time"
+        )
 
 
 def in_use(classes: Float[Tensor, "2 b prototypes"]) -> Float[Tensor, ""]:
