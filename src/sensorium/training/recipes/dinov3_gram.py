@@ -27,7 +27,8 @@ from sensorium.training.world import World
 class Settings(ssl.Settings):
     """A refinement. Without `early` the Gram teacher is the trunk that it starts from, as good as that one is."""
 
-    early: str = ""  # the Gram teacher: an early checkpoint of the run, or weights; "" is the one in `start`
+    early: str = ""  # the Gram teacher: an early checkpoint of the run (which `keep` must have kept), or weights; "" is
+    # the one in `start`
     gram: float = 2.0  # the weight of the term
     finer: float = 2.0  # how many times larger the Gram teacher sees the crops (section 4.3); 1: as the student
     ramp: float = 0.02  # share of the run in which the weight grows and that of small crops falls to a half
