@@ -36,6 +36,7 @@ def test_from_words_to_a_run_and_back(tmp_path: Path, capsys: pytest.CaptureFixt
     assert out.startswith(f"{folder}: 12 steps  loss ")
     assert [record["step"] for record in read_metrics(RunFolder(folder))] == list(range(1, 13))
     assert "step 7/12" in err
+    assert f"what could not be read, and why, is in {folder / 'damaged-0.json'}" in err
     code, out, _ = run(capsys, "--resume", str(folder), "--json")
     assert json.loads(out)["step"] == 12
 
@@ -53,6 +54,7 @@ def test_from_words_to_a_run_and_back(tmp_path: Path, capsys: pytest.CaptureFixt
         ((LINE, "--set", "steps=many"), 1, "steps=many: wanted is int"),
         ((LINE, "--set", "device=cuda"), 1, "torch sees no GPU here"),
         ((LINE, "--data", "a", "--data", "b"), 1, "this recipe takes one --data"),
+        (("dino-txt", "--run", "begun"), 1, "trunk: name what sees"),
         ((LINE, "--resume", "x"), 2, "--resume goes on with a run as it is"),
         (("--resume", "nothing-here"), 1, "nothing-here is no run's folder: config.json: no such file"),
     ],

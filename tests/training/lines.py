@@ -21,7 +21,7 @@ from sensorium.training.chunked import chunked
 from sensorium.training.ema import follow
 from sensorium.training.optimisers import adamw, lamb, lars, sgd
 from sensorium.training.recipe import Batch, Data, Recipe
-from sensorium.training.recipes import dinov3, dinov3_distill, dinov3_gram
+from sensorium.training.recipes import dino_txt, dinov3, dinov3_distill, dinov3_gram
 from sensorium.training.schedules import cosine
 from sensorium.training.world import World
 from tests import tiny
@@ -196,6 +196,18 @@ def distilled(settings: Settings, world: World) -> Recipe:
         **SMALL, **_steps(settings, settings.data), teacher=f"{settings.data}/run", students=("64x1", "64x2")
     )
     recipe = dinov3_distill.dinov3_distill(s, world)
+    return replace(recipe, data=Watched(recipe.data, _before(settings)))
+
+
+WORDS: Mapping[str, Any] = {"text_width": 64, "text_depth": 1, "words": 600, "context": 12, "learning_rate": 2e-3}
+
+
+def worded(settings: Settings, world: World) -> Recipe:
+    """Words for the trunk of the run in the pictures' folder, where every picture has a caption."""
+    s = dino_txt.Settings(
+        **WORDS, **_steps(settings, settings.data), trunk=f"{settings.data}/run", chunk=settings.chunk
+    )
+    recipe = dino_txt.dino_txt(s, world)
     return replace(recipe, data=Watched(recipe.data, _before(settings)))
 
 

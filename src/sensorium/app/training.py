@@ -76,7 +76,7 @@ def train_recipe(name: str, *, data: Sequence[str], changes: Sequence[str], fold
         run.create(config)
         return run
 
-    return _train(found, settings, engine, create, as_json)
+    return _train(found, settings, engine, create, as_json, begins=True)
 
 
 def resume_run(folder: Path, *, changes: Sequence[str], as_json: bool) -> int:
@@ -125,7 +125,15 @@ def _next(name: str) -> Path:
     return next(path for path in taken if not path.exists())
 
 
-def _train(found: Found, settings: Any, engine: Engine, folder: Callable[[World], RunFolder], as_json: bool) -> int:
+def _train(
+    found: Found,
+    settings: Any,
+    engine: Engine,
+    folder: Callable[[World], RunFolder],
+    as_json: bool,
+    *,
+    begins: bool = False,
+) -> int:
     with start(engine.device) as world:
         run: RunFolder | SensoriumError | None = None
         if world.rank == 0:
@@ -137,7 +145,12 @@ def _train(found: Found, settings: Any, engine: Engine, folder: Callable[[World]
         if not isinstance(run, RunFolder):
             raise run or SensoriumError("no run")
         torch.manual_seed(getattr(settings, "seed", 0))
-        recipe = found.make(settings, world)
+        try:
+            recipe = found.make(settings, world)
+        except SensoriumError:
+            if world.rank == 0 and begins:
+                run.abandon()
+            raise
         if world.rank == 0:
             stderr().print(f"{found.name} into {short(run.path)}", markup=False)
         try:
@@ -174,3 +187,5 @@ def _report(run: RunFolder, metrics: dict[str, float], as_json: bool) -> None:
     if (run.path / "model").is_dir():
         numbers += f"  the model is in {short(run.path / 'model')}"
     stdout().print(f"{short(run.path)}: {metrics['step']:.0f} steps  {numbers}", markup=False)
+    for file in sorted(run.path.glob("damaged-*.json")):
+        stderr().print(f"what could not be read, and why, is in {short(file)}", markup=False)

@@ -130,7 +130,7 @@ def save_model(model: nn.Module, folder: str | Path, *, naming: str, steps: Prep
             "model_cfg": files[known.file],
             "preprocess_cfg": preprocess.to_open_clip(steps) if steps else {},
         }
-    elif steps and known.naming == "transformers":
+    elif steps and known.naming in ("transformers", "official"):  # nothing else says how large pictures were
         files["preprocessor_config.json"] = preprocess.to_transformers(steps)
     elif known.naming == "timm" and known.file:  # without a pretrained_cfg, timm takes the whole file for one
         files[known.file]["pretrained_cfg"] = preprocess.to_timm(steps) if steps else {}

@@ -1,4 +1,4 @@
-"""dino.txt: DINOv2 Meets Text (Jose et al. 2024), https://arxiv.org/abs/2412.16334, as DINOv3 trains it (section 6.3).
+"""dino.txt: DINOv2 Meets Text (Jose et al. 2024), https://arxiv.org/abs/2412.16334, as DINOv3 trains it (section 5.3).
 
 A trunk that never read a word is left as it is; two blocks on top of it and a text tower learn to meet. Because a
 picture stands there as [class token; mean of its patches], the patches alone can be compared with words, too.
@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from sensorium.models.clip import TextTower, TextTransformer
 from sensorium.models.dinov3 import PRESETS as TRUNKS
 from sensorium.models.dinov3 import DINOv3, DINOv3Config
-from sensorium.nn.attention import Attention
+from sensorium.nn.attention import Attention, Tokens
 from sensorium.nn.features import Features, apart
 from sensorium.nn.transformer import PreNorm, SwiGLU, Transformer
 
@@ -63,14 +63,20 @@ class Vision(nn.Module):
 
     def features(self, image: Float[Tensor, "b 3 h w"]) -> Features:
         """The class token and patches that can be compared with the two halves of a text's vector."""
-        cls, registers, patches = self.trunk(image)
-        tokens = torch.cat([cls[:, None], registers, patches], dim=1)
-        return apart(self.norm(self.blocks(tokens)), registers.shape[1])
+        return self.turned(self.trunk.tokens(image))
+
+    def turned(self, tokens: Tokens) -> Features:
+        """What the blocks make of the trunk's tokens."""
+        return apart(self.norm(self.blocks(tokens)), self.trunk.config.registers)
+
+    def pooled(self, tokens: Tokens) -> Float[Tensor, "b embed"]:
+        """[class token; mean patch]: the vector of a picture in the common space, from the trunk's tokens."""
+        features = self.turned(tokens)
+        return torch.cat([features.cls, features.patches.mean(1)], dim=-1)
 
     def represent(self, image: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b embed"]:
-        """[class token; mean patch]: the vector of a picture in the common space."""
-        features = self.features(image)
-        return torch.cat([features.cls, features.patches.mean(1)], dim=-1)
+        """The vector of a picture in the common space."""
+        return self.pooled(self.trunk.tokens(image))
 
     def forward(self, image: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b embed"]:
         """Pictures into the common space, not normalised."""

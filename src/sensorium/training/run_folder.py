@@ -45,6 +45,17 @@ class RunFolder:
         return self.path / "config.json"
 
     @property
+    def begun(self) -> bool:
+        """Whether a run began here: other libraries have a config.json beside their weights, too."""
+        try:
+            config = json.loads(self.config.read_text(encoding="utf-8"))
+        except OSError:
+            return False
+        except ValueError:
+            return True  # damaged, as `read_config` says
+        return isinstance(config, dict) and "recipe" in config
+
+    @property
     def metrics(self) -> Path:
         """One line a step."""
         return self.path / "metrics.jsonl"
@@ -81,6 +92,14 @@ class RunFolder:
         with self.explained():
             self.path.mkdir(parents=True, exist_ok=True)
             write_whole(self.config, json.dumps(config, indent=2) + "\n")
+
+    def abandon(self) -> None:
+        """Take back what `create` made for a run that never started, so that it may begin with other settings."""
+        if not (self.path / "starts.jsonl").exists():
+            with self.explained():
+                self.config.unlink(missing_ok=True)
+                if not any(self.path.iterdir()):
+                    self.path.rmdir()
 
     def read_config(self) -> dict[str, Any]:
         """What was asked for. Raises SensoriumError where this is no run's folder."""

@@ -72,6 +72,7 @@ def test_it_learns_without_collapse_and_its_folder_is_a_model(tmp_path: Path, mo
     recipe.export(tmp_path / "model")
     model = sensorium.load(tmp_path / "model")
     assert isinstance(model, Embedder)
+    assert model.preprocess.size == 32, "as large as it was trained"
     assert isinstance(model.model, DINOv3)
     assert torch.equal(model.model.cls, recipe.model.get_parameter("teacher.trunk.cls"))
 

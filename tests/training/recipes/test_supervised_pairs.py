@@ -21,7 +21,7 @@ from sensorium.models.vit import ViT
 from sensorium.tasks.embedding import Embedder
 from sensorium.training.loop import train
 from sensorium.training.recipe import Engine, Recipe
-from sensorium.training.recipes import clip, vit
+from sensorium.training.recipes import clip, pairs, vit
 from sensorium.training.run_folder import RunFolder, read_metrics
 from sensorium.training.world import World
 from tests import tiny_emoji
@@ -97,7 +97,7 @@ def test_a_chunk_changes_memory_and_nothing_else() -> None:
 
 
 def test_captions_are_the_name_or_tags_and_vary() -> None:
-    prepare = clip.Prepare(tokenizer=ClipTokenizer.first(600), context=8, crop=clip.SquareCrop(8), tags=True)
+    prepare = pairs.Prepare(tokenizer=ClipTokenizer.first(600), context=8, crop=clip.SquareCrop(8), tags=True)
     sample = {"text": ("red heart", "love", "emotion")}
     said = {prepare.caption(sample, torch.Generator().manual_seed(i)) for i in range(60)}
     assert {"red heart", "red heart, love", "red heart, emotion, love"} <= said

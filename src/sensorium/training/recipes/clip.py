@@ -10,37 +10,34 @@ concepts that it never saw (chance 0.005), each by its name alone.
 """
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float, Int, UInt8
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from sensorium.checkpoints.load import load_model, save_model
-from sensorium.data import emoji
-from sensorium.data.augment import SquareCrop, one_text
+from sensorium.data.augment import SquareCrop
 from sensorium.data.errors import SensoriumError
 from sensorium.data.preprocess import Preprocess
 from sensorium.data.preprocess import clip as clip_steps
-from sensorium.data.sources import open_source
-from sensorium.data.stream import Sample, Source, Stream
+from sensorium.data.stream import Stream
 from sensorium.data.tokenizer import ClipTokenizer
 from sensorium.models.clip import CLIP, PRESETS, CLIPConfig, ResNetTower, TextTower, ViTTower
-from sensorium.objectives.contrastive import contrastive, sigmoid
+from sensorium.objectives.contrastive import sigmoid
 from sensorium.objectives.words import bag, bag_of_words
 from sensorium.training.chunked import chunked
 from sensorium.training.optimisers import adamw, undecayed
-from sensorium.training.recipe import Batch, Recipe
+from sensorium.training.recipe import Batch, Losses, Recipe
+from sensorium.training.recipes import pairs
 from sensorium.training.schedules import cosine
 from sensorium.training.world import World
 
 Objective = Literal["contrastive", "sigmoid", "words"]
-LARGEST_SCALE = 100.0  # of exp(s), section 2.5
-VALIDATED = 2000  # pairs of a validation set that find each other
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,31 +89,6 @@ class Trained(nn.Module):
             clip.log_scale.requires_grad_(False)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Prepare:
-    """A pair for training: a random square of the picture, the only augmentation (section 2.4), and one caption."""
-
-    tokenizer: ClipTokenizer
-    context: int
-    crop: SquareCrop
-    tags: bool = False  # whether a sample's texts are a name and its tags, or captions of which any will do
-
-    def __call__(self, sample: Sample, generator: torch.Generator) -> Mapping[str, Tensor]:
-        """Decode, crop, choose, tokenise."""
-        image = self.crop(sample["image"], generator)
-        return {"image": image, "text": self.tokenizer([self.caption(sample, generator)], self.context)[0]}
-
-    def caption(self, sample: Sample, generator: torch.Generator) -> str:
-        """One of the captions; of a name with tags, half the time the name alone, else some tags with or without it."""
-        if not self.tags:
-            return one_text(sample, generator)
-        name, *tags = sample["text"]
-        kind, many = torch.rand(2, generator=generator).tolist()
-        order = torch.randperm(len(tags), generator=generator).tolist()
-        some = [tags[i] for i in order[: 1 + int(4 * many)]]
-        return name if kind < 0.5 or not some else ", ".join(some if kind > 0.8 else [name, *some])
-
-
 def clip(s: Settings, world: World) -> Recipe:
     """CLIP's objective on pairs; what it learns is written to RUN/model, for `sensorium.load`.
 
@@ -132,15 +104,12 @@ def clip(s: Settings, world: World) -> Recipe:
         # convolutions take two thirds of the time so on a CPU; torch's own types forget this form of the call
         model.vision.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
     trained = Trained(model, s.objective)
-    source, tags, evaluate = data(s, trained, tokenizer, steps, world)
+    source, tags, evaluate = pairs.data(s.data, s.validation, s.held_out, sides(trained, tokenizer, steps, world))
     context = model.config.text.context
     crop = SquareCrop(steps.size, zoom=s.zoom)
-    prepare = Prepare(tokenizer=tokenizer, context=context, crop=crop, tags=tags)
+    prepare = pairs.Prepare(tokenizer=tokenizer, context=context, crop=crop, tags=tags)
     total = max(1, int(s.epochs * len(source) / s.batch))
-    losses = {"contrastive": contrast, "sigmoid": _sigmoid, "words": _words}[s.objective](trained, steps, s, world)
-
-    def clamped(step: int) -> None:
-        model.log_scale.clamp_(max=math.log(LARGEST_SCALE))
+    losses = {"contrastive": _contrast, "sigmoid": _sigmoid, "words": _words}[s.objective](trained, steps, s, world)
 
     return Recipe(
         model=trained,
@@ -152,104 +121,29 @@ def clip(s: Settings, world: World) -> Recipe:
         batch=s.batch,
         seed=s.seed,
         clip_norm=1.0,  # not the paper's: small batches have wilder gradients
-        after_step=clamped,
+        after_step=pairs.clamped(model),
         evaluate=evaluate,
         evaluate_every=max(1, total // max(1, s.evaluations)),
         export=lambda folder: export(model, tokenizer, steps, folder),
     )
 
 
-Evaluate = Callable[[int], Mapping[str, float]]
+def sides(trained: Trained, tokenizer: ClipTokenizer, steps: Preprocess, world: World) -> pairs.Sides:
+    """The model as exams see it: cosines, or where it names words, the mean log likelihood of a name's words."""
+    model, head = trained.clip, trained.words
 
-
-def data(
-    s: Settings, trained: Trained, tokenizer: ClipTokenizer, steps: Preprocess, world: World
-) -> tuple[Source, bool, Evaluate | None]:
-    """What is trained on, whether its texts are a name with tags, and how the model is judged."""
-    if s.data == "emoji":
-        split = emoji.splits(emoji.emoji(steps.size), artist=s.held_out)
-        exam = EmojiExam(trained=trained, split=split, tokenizer=tokenizer, steps=steps, device=world.device)
-        return split.train, True, lambda step: exam.scores()
-    if not s.validation:
-        return open_source(s.data), False, None
-    pairs = open_source(s.validation)
-    plain = Prepare(tokenizer=tokenizer, context=trained.clip.config.text.context, crop=SquareCrop(steps.size))
-    held = Stream(sources=[pairs], prepare=plain, shuffle=False)
-
-    def recall(step: int) -> Mapping[str, float]:
-        rows = next(held.batches(min(VALIDATED, len(pairs)), start=0, steps=1))
-        image = _images(trained.clip, steps, rows["image"], world.device)
-        text = _texts(trained.clip, rows["text"], world.device)
-        own, scores = torch.arange(len(image), device=world.device), image @ text.T
-        return {
-            "image_to_text_r1": float((scores.argmax(1) == own).float().mean()),
-            "text_to_image_r1": float((scores.argmax(0) == own).float().mean()),
-        }
-
-    return open_source(s.data), False, recall
-
-
-@dataclass(frozen=True, kw_only=True)
-class EmojiExam:
-    """Zero-shot on what training never saw: an artist's style, and concepts. Each name is one text."""
-
-    trained: Trained
-    split: emoji.Splits
-    tokenizer: ClipTokenizer
-    steps: Preprocess
-    device: torch.device
-
-    def scores(self) -> dict[str, float]:
-        """Top-1 of the unseen artist over all concepts; of the unseen concepts over themselves, and over all."""
-        concepts = self.split.train.concepts
-        held = torch.tensor(sorted(emoji.held_out(concepts)), device=self.device)
-        names = self.names([concept.text[0] for concept in concepts])
-        found: dict[str, float] = {}
-        for name, source in (
-            ("unseen_artist", self.split.unseen_artist),
-            ("unseen_concepts", self.split.unseen_concepts),
-        ):
-            scores, label = self.logits(source, names)
-            found[name] = float((scores.argmax(1) == label).float().mean())
-            if name == "unseen_concepts":
-                found["unseen_concepts_among_all"] = found[name]
-                found[name] = float((held[scores[:, held].argmax(1)] == label).float().mean())
-        return found
-
-    def names(self, texts: Sequence[str]) -> Float[Tensor, "n d"]:
-        """What stands for each name: its vector, or its words, which a picture fits by their mean log likelihood."""
-        model = self.trained.clip
-        ids = self.tokenizer(texts, model.config.text.context)
-        if self.trained.words is not None:
-            return words_of(ids.to(self.device), model.config.text.words)
-        return _texts(model, ids, self.device)
-
-    def logits(
-        self, source: emoji.Emoji, names: Float[Tensor, "n d"]
-    ) -> tuple[Float[Tensor, "m n"], Int[Tensor, " m"]]:
-        """How well every name fits every picture, and the right one of each."""
-        rows = [source[i] for i in range(len(source))]
-        pixels = torch.stack([SquareCrop(self.steps.size)(row["image"]) for row in rows])
-        label = torch.tensor([row["label"] for row in rows], device=self.device)
-        model, head = self.trained.clip, self.trained.words
+    def image(x: Float[Tensor, "n 3 h w"]) -> Float[Tensor, "n d"]:
         if head is None:
-            return _images(model, self.steps, pixels, self.device) @ names.T, label
-        image = _batched(lambda x: head(model.vision(self.steps.normalise(x))).float(), pixels, self.device)
-        return image.log_softmax(-1) @ names.T, label
+            return F.normalize(model.vision(x).float(), dim=-1)
+        return head(model.vision(x)).float().log_softmax(-1)
 
+    def text(ids: Int[Tensor, "n k"]) -> Float[Tensor, "n d"]:
+        if head is None:
+            return F.normalize(model.text(ids).float(), dim=-1)
+        return words_of(ids, model.config.text.words)
 
-def _images(
-    model: CLIP, steps: Preprocess, pixels: UInt8[Tensor, "n 3 h w"], device: torch.device
-) -> Float[Tensor, "n d"]:
-    return _batched(lambda x: F.normalize(model.vision(steps.normalise(x)).float(), dim=-1), pixels, device)
-
-
-def _texts(model: CLIP, ids: Int[Tensor, "n k"], device: torch.device) -> Float[Tensor, "n d"]:
-    return _batched(lambda x: F.normalize(model.text(x).float(), dim=-1), ids, device)
-
-
-def _batched(function: Callable[[Tensor], Tensor], rows: Tensor, device: torch.device) -> Tensor:
-    return torch.cat([function(part.to(device)) for part in rows.split(256)])
+    context = model.config.text.context
+    return pairs.Sides(image=image, text=text, tokenizer=tokenizer, context=context, steps=steps, device=world.device)
 
 
 def build(s: Settings) -> tuple[CLIP, ClipTokenizer, Preprocess]:
@@ -293,22 +187,9 @@ def export(model: CLIP, tokenizer: ClipTokenizer, steps: Preprocess, folder: Pat
     tokenizer.save(folder)
 
 
-Losses = Callable[[Batch, int], Mapping[str, Tensor]]
-
-
-def contrast(trained: Trained, steps: Preprocess, s: Settings, world: World) -> Losses:
-    """Section 2.3: the whole batch, over all processes, is each pair's contrast."""
-    model = trained.clip
-
-    def losses(batch: Batch, step: int) -> Mapping[str, Tensor]:
-        image, text = _embed(model, steps, s, batch)
-        scale = model.log_scale.exp()
-        everybody = world.gather(torch.cat([image, text], dim=-1)) if world.size > 1 else None
-        all_image, all_text = (None, None) if everybody is None else everybody.chunk(2, dim=-1)
-        loss = contrastive(image, text, scale, all_a=all_image, all_b=all_text, offset=world.rank * len(image))
-        return {"contrast": loss, "_scale": scale.detach()}
-
-    return losses
+def _contrast(trained: Trained, steps: Preprocess, s: Settings, world: World) -> Losses:
+    """Section 2.3."""
+    return pairs.contrast(trained.clip, lambda batch: _embed(trained.clip, steps, s, batch), world)
 
 
 def _sigmoid(trained: Trained, steps: Preprocess, s: Settings, world: World) -> Losses:
@@ -343,7 +224,7 @@ def words_of(ids: Int[Tensor, "b n"], words: int) -> Float[Tensor, "b words"]:
 
 
 def _embed(model: CLIP, steps: Preprocess, s: Settings, batch: Batch) -> tuple[Tensor, Tensor]:
-    """Both sides on the unit sphere, in fp32: a cosine of bf16 is too coarse for a scale of 100."""
+    """Both sides on the unit sphere, in fp32."""
     image = chunked(model.vision, steps.normalise(batch["image"]), chunk=s.chunk)
     text = chunked(model.text, batch["text"], chunk=s.chunk)
     return F.normalize(image.float(), dim=-1), F.normalize(text.float(), dim=-1)

@@ -2,8 +2,9 @@
 sections 3.2 and 4; https://arxiv.org/abs/2508.10104).
 
     sensorium train dinov3 --data emoji --run runs/ssl --set precision=bf16
-    sensorium train dinov3 --data photos --set start=dinov3-vit-b-16 learning_rate=1e-5 --run runs/mine
-    torchrun --nproc-per-node 8 -m sensorium train dinov3 --data imagenet/train --into runs/b \
+    sensorium train dinov3 --data photos --run runs/mine \\
+        --set start=dinov3-vit-b-16 size=224 local_size=96 learning_rate=1e-5 precision=bf16
+    torchrun --nproc-per-node 8 -m sensorium train dinov3 --data imagenet/train --into runs/b \\
         --set preset=dinov3-vit-b-16 size=256 local_size=112 batch=1024 prototypes=65536,65536 precision=bf16
 """
 
@@ -22,15 +23,15 @@ from torch import Tensor, nn
 from sensorium.checkpoints.load import load_model, save_model
 from sensorium.data.augment import label_of
 from sensorium.data.block_masking import batch_masks
-from sensorium.data.errors import SensoriumError
+from sensorium.data.errors import SensoriumError, Unreadable
 from sensorium.data.multicrop import MultiCrop
 from sensorium.data.preprocess import IMAGENET_MEAN, IMAGENET_STD, Preprocess
 from sensorium.data.sources import open_source
 from sensorium.data.standins.things import things
 from sensorium.data.stream import Batches as RowsOfSteps
-from sensorium.data.stream import Sample, Stream, mix
+from sensorium.data.stream import Sample, Source, Stream, mix
 from sensorium.models.dinov3 import PRESETS, DINOHead, DINOv3, DINOv3Config
-from sensorium.nn.neighbours import vote
+from sensorium.nn.neighbours import K, vote
 from sensorium.nn.rotary_augmentation import augmented_coordinates
 from sensorium.objectives import dinov3 as objective
 from sensorium.objectives.distillation import (
@@ -149,6 +150,7 @@ def self_distillation(
     model: Distilled, s: Settings, world: World, *, extra: "Extra | None" = None, crops: "Crops | None" = None
 ) -> Recipe:
     """The recipe of a student and a teacher; `extra` adds a term (Gram anchoring), `crops` other sizes of crops."""
+    check_groups(s, s.batch // world.size)  # before anything is computed; parts of a step may be smaller yet
     crops = crops or Crops(s)
     total = steps_of(s, crops)
     warm = int(s.warmup * total)
@@ -272,10 +274,7 @@ def guess(
     Raises SensoriumError where KoLeo's groups do not divide the pictures.
     """
     rows = views.pictures
-    if s.koleo_group and rows % s.koleo_group:
-        raise SensoriumError(
-            f"koleo_group={s.koleo_group} does not divide the {rows} pictures that a process sees at a time"
-        )
+    check_groups(s, rows)
 
     def augment(places: Float[Tensor, "n 2"]) -> Float[Tensor, "n 2"]:
         return augmented_coordinates(places, iter(lambda: float(torch.rand(())), None), rescale=s.rescale)
@@ -297,6 +296,14 @@ def guess(
     }
     weight = objective.weights(local_crops=len(small), weight=objective.Weight(koleo=s.koleo, local=local))
     return {name: weight[name] * term for name, term in terms.items()}, whole.patches
+
+
+def check_groups(s: Settings, rows: int) -> None:
+    """Raises SensoriumError where KoLeo's groups do not divide the pictures that a process sees at a time."""
+    if s.koleo_group and rows % s.koleo_group:
+        raise SensoriumError(
+            f"koleo_group={s.koleo_group} does not divide the {rows} pictures that a process sees at a time"
+        )
 
 
 def in_use(classes: Float[Tensor, "2 b prototypes"]) -> Float[Tensor, ""]:
@@ -340,7 +347,7 @@ class Crops:
         if s.local < 1:
             raise SensoriumError("local: one small crop or more")
         self.source = labels_of("emoji", "", s.held_out).train if s.data == "emoji" else open_source(s.data)
-        self.steps = Preprocess(size=s.size, mean=IMAGENET_MEAN, std=IMAGENET_STD)
+        self.steps = steps_for(s.size)
         self.streams = [
             Stream(sources=[self.source], prepare=Cropped(crops=crops), seed=s.seed)
             for crops in (
@@ -483,15 +490,36 @@ def begun(module: nn.Module) -> None:
 
 def loaded_trunk(source: str) -> DINOv3:
     """A DINOv3 ViT with published or own weights. Raises SensoriumError where it is another model."""
-    loaded = load_model(source)
-    if not isinstance(loaded.model, DINOv3):
-        raise SensoriumError(f"{source} is {loaded.found}, no DINOv3 ViT")
-    return loaded.model
+    return taught(source)[0]
+
+
+def taught(source: str) -> tuple[DINOv3, Preprocess]:
+    """The trunk of a run's teacher, or of a model, in eval mode, and how it is shown pictures. Raises SensoriumError
+    where it is another model."""
+    if not is_run(source):
+        loaded = load_model(source)
+        if not isinstance(loaded.model, DINOv3) or loaded.preprocess is None:
+            raise SensoriumError(f"{source} is {loaded.found}, no DINOv3 ViT")
+        return loaded.model, loaded.preprocess
+    prefix, state = "teacher.trunk.", read_weights(checkpoint_of(source))
+    if not any(name.startswith("student.trunk.") for name in state):  # of another recipe, or of several students
+        raise SensoriumError(f"{source} is no run of self-supervision: name a model that it wrote, in RUN/model")
+    state = {name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}
+    s = settings_of(source)
+    trunk = DINOv3(trunk_config(s))
+    check_shapes(source, trunk.state_dict(), state)
+    trunk.load_state_dict(state)
+    return trunk.eval().requires_grad_(False), steps_for(s.size)
+
+
+def steps_for(size: int) -> Preprocess:
+    """How pictures are shown to what learns here."""
+    return Preprocess(size=size, mean=IMAGENET_MEAN, std=IMAGENET_STD)
 
 
 def is_run(place: str) -> bool:
     """Whether a run's folder, or one of its checkpoints, is there: not only a trunk, but heads and teacher too."""
-    return bool(place) and (RunFolder(Path(place)).config.exists() or (Path(place) / MANIFEST).exists())
+    return bool(place) and (RunFolder(Path(place)).begun or (Path(place) / MANIFEST).exists())
 
 
 def checkpoint_of(place: str) -> Path:
@@ -547,10 +575,21 @@ def export(trunk: DINOv3, folder: Path, steps: Preprocess) -> None:
 
 
 def labelled(s: Settings) -> Labels | None:
-    """What a trunk is asked about: the set's own test, or `validation` with the classes of `data`; None without."""
+    """What a trunk is asked about: the set's own test, or `validation` with the classes of `data`, named or numbered;
+    None without. Raises SensoriumError where one side has no labels, or means others by them."""
     if s.data == "things":
         return Labels(train=things("train"), test=things("validation"), classes=len(things().classes), label=label_of)
-    return labels_of(s.data, s.validation, s.held_out) if s.data == "emoji" or s.validation else None
+    if s.data == "emoji":
+        return labels_of(s.data, s.validation, s.held_out)
+    if not s.validation:
+        return None
+    train, test = open_source(s.data), open_source(s.validation)
+    for setting, place, source in (("data", s.data, train), ("validation", s.validation, test)):
+        if not _any_label(source):
+            raise SensoriumError(f"{setting}={place} has no labels to measure with: leave validation out")
+    if train.classes and test.classes and train.classes != test.classes:
+        raise SensoriumError(f"validation={s.validation} has other classes than data={s.data}")
+    return Labels(train=train, test=test, classes=len(train.classes), label=label_of)
 
 
 def neighbours(
@@ -574,7 +613,17 @@ def neighbours(
 
     def evaluate(step: int) -> Mapping[str, float]:
         (memory, known), (asked, truth) = (read(*part) for part in zip(parts, counts, strict=True))
-        scores = vote(memory, known, asked, labels.classes)
+        classes = 1 + int(torch.cat([known, truth]).max())
+        scores = vote(memory, known, asked, classes, k=min(K, len(memory)))
         return {"knn": float((scores.argmax(1) == truth).float().mean())}
 
     return evaluate
+
+
+def _any_label(source: Source) -> bool:
+    for index in range(min(len(source), 100)):
+        try:
+            return "label" in source[index]
+        except Unreadable:
+            continue
+    return False

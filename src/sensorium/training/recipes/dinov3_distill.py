@@ -74,6 +74,7 @@ def dinov3_distill(s: Settings, world: World) -> Recipe:
         if (patch := ssl.trunk_config(each).patch) != teacher.trunk.config.patch:
             raise SensoriumError(f"students: {name} has patches of {patch} pixels, its teacher of {own.patch}")
     model = Class(teacher, [ssl.Branch(ssl.trunk_of(each), each).train() for each in sized])
+    ssl.check_groups(s, s.batch // world.size)
     crops = ssl.Crops(sized[0])
     total = ssl.steps_of(s, crops)
     momentum = cosine(*s.momentum, total)

@@ -4,7 +4,7 @@ other to what an early teacher saw (Siméoni et al. 2025, section 4; https://arx
     sensorium train dinov3-gram --data emoji --run runs/gram \\
         --set start=runs/ssl early=runs/ssl/checkpoints/step-00000500 epochs=4
     torchrun --nproc-per-node 8 -m sensorium train dinov3-gram --data photos --into runs/mine \\
-        --set start=dinov3-vit-l-16 batch=256 learning_rate=1e-5 precision=bf16
+        --set start=dinov3-vit-l-16 size=224 local_size=96 batch=256 learning_rate=1e-5 precision=bf16
 """
 
 from dataclasses import dataclass
@@ -19,7 +19,6 @@ from sensorium.objectives.gram import gram, resized_patches
 from sensorium.training.ema import follow, gram_update_due
 from sensorium.training.recipe import Batch, Recipe
 from sensorium.training.recipes import dinov3 as ssl
-from sensorium.training.saving import read_weights
 from sensorium.training.schedules import warmup_cosine
 from sensorium.training.world import World
 
@@ -28,7 +27,8 @@ from sensorium.training.world import World
 class Settings(ssl.Settings):
     """A refinement. Without `early` the Gram teacher is the trunk that it starts from, as good as that one is."""
 
-    early: str = ""  # the Gram teacher: an early checkpoint of the run, or weights; "" is the one in `start`
+    early: str = ""  # the Gram teacher: an early checkpoint of the run (which `keep` must have kept), or weights; "" is
+    # the one in `start`
     gram: float = 2.0  # the weight of the term
     finer: float = 2.0  # how many times larger the Gram teacher sees the crops (section 4.3); 1: as the student
     ramp: float = 0.02  # share of the run in which the weight grows and that of small crops falls to a half
@@ -70,11 +70,7 @@ def refined(s: Settings, world: World, crops: ssl.Crops) -> Recipe:
 def early_trunk(place: str, like: DINOv3) -> dict[str, Tensor]:
     """The weights of a Gram teacher: the teacher's of a run, or a model's. Raises SensoriumError where it is another
     size."""
-    if ssl.is_run(place):
-        prefix, state = "teacher.trunk.", read_weights(ssl.checkpoint_of(place))
-        state = {name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}
-    else:
-        state = ssl.loaded_trunk(place).state_dict()
+    state = ssl.taught(place)[0].state_dict()
     ssl.check_shapes(place, like.state_dict(), state)
     return state
 
@@ -82,7 +78,7 @@ def early_trunk(place: str, like: DINOv3) -> dict[str, Tensor]:
 def anchored(model: ssl.Distilled, anchor: DINOv3, crops: ssl.Crops, s: Settings) -> ssl.Extra:
     """The term, its weight over the run, and when its teacher is replaced."""
     total = ssl.steps_of(s, crops)
-    ramp = max(2, int(s.ramp * total))
+    ramp = min(total, max(2, int(s.ramp * total)))
     due = replaced_after(s, total)
 
     def loss(patches: Float[Tensor, "b n d"], batch: Batch, step: int) -> Tensor:

@@ -3,7 +3,7 @@ al. 2025, section 5.1; https://arxiv.org/abs/2508.10104).
 
     sensorium train dinov3-highres --data emoji --run runs/large --set start=runs/gram epochs=2
     torchrun --nproc-per-node 8 -m sensorium train dinov3-highres --data photos --into runs/mine \\
-        --set start=dinov3-vit-l-16 large=512,512,768,768 small=112,168,224,336 batch=64 precision=bf16
+        --set start=dinov3-vit-l-16 size=512 large=512,512,768,768 small=112,168,224,336 batch=128 precision=bf16
 """
 
 from dataclasses import dataclass
