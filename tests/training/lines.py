@@ -22,6 +22,7 @@ from sensorium.training.ema import follow
 from sensorium.training.optimisers import adamw, lamb, lars, sgd
 from sensorium.training.recipe import Batch, Data, Recipe
 from sensorium.training.recipes import dino_txt, dinov3, dinov3_distill, dinov3_gram
+from sensorium.training.recipes import dinov3_parts as parts
 from sensorium.training.schedules import cosine
 from sensorium.training.world import World
 from tests import tiny
@@ -178,7 +179,7 @@ def _steps(s: Settings, source: str) -> dict[str, Any]:
 def dino(settings: Settings, world: World) -> Recipe:
     """Self-supervision on the pictures of a folder, centred as `optimiser` says."""
     centring = "softmax" if settings.optimiser == "sgd" else "sinkhorn"
-    s = dinov3.Settings(**SMALL, **_steps(settings, settings.data), centring=centring)
+    s = parts.Settings(**SMALL, **_steps(settings, settings.data), centring=centring)
     recipe = dinov3.dinov3(s, world)
     return replace(recipe, data=Watched(recipe.data, _before(settings)))
 

@@ -29,6 +29,8 @@ from sensorium.tasks.segmentation import confusion, overlap
 from sensorium.training.recipe import Recipe
 from sensorium.training.recipes import dinov3 as ssl
 from sensorium.training.recipes import dinov3_distill, dinov3_gram
+from sensorium.training.recipes import dinov3_parts as parts
+from sensorium.training.recipes.dinov3_crops import Crops
 from sensorium.training.run_folder import RunFolder
 from sensorium.training.saving import name_of
 from sensorium.training.world import World
@@ -42,14 +44,14 @@ BLOCK = 128
 class Budget:
     """The long training, and how long what follows it takes."""
 
-    long: ssl.Settings
+    long: parts.Settings
     looks: int = 10  # of the long training
     refine: float = 3.0  # passes of each refinement
     student: float = 8.0  # passes of the students
     every: int = 2  # only one of so many training pictures is remembered
 
 
-SMALL = ssl.Settings(data="things", decay="none", warmup=0.03)
+SMALL = parts.Settings(data="things", decay="none", warmup=0.03)
 FULL = Budget(long=replace(SMALL, epochs=24.0))
 QUICK = Budget(long=replace(SMALL, width=64, depth=2, local=2, epochs=0.3), looks=3, refine=0.1, student=0.1, every=16)
 
@@ -122,7 +124,7 @@ def features(trunk: DINOv3, pixels: Float[Tensor, "n 3 h w"]) -> tuple[Float[Ten
 def claim(folder: Path, *, quick: bool, bf16: bool, say: Callable[[str], None]) -> Outcome:
     """Train all models, measure, compare. What was trained before in this folder is not trained again."""
     begun, b = time.monotonic(), QUICK if quick else FULL
-    steps = ssl.Crops(b.long).steps
+    steps = Crops(b.long).steps
     memory, asked = (things(part) for part in ("train", "validation"))
     exam = Exam(
         Truth.of(memory, steps, b.long.patch, b.every), Truth.of(asked, steps, b.long.patch), len(memory.classes)
@@ -145,7 +147,7 @@ def claim(folder: Path, *, quick: bool, bf16: bool, say: Callable[[str], None]) 
         curves.extend(Curve(panel=panel, name=name, x=seen, y=[x[key] for x in rows]) for key, panel in PANELS.items())
 
     torch.manual_seed(b.long.seed)
-    model = ssl.Distilled(ssl.Branch(ssl.trunk_of(b.long), b.long))
+    model = parts.Distilled(parts.Branch(parts.trunk_of(b.long), b.long))
     recipe = ssl.self_distillation(model, b.long, World())
     long = run("long", recipe, b.long, model.teacher.trunk, b.looks)
     measured("long training", long)
@@ -167,7 +169,7 @@ def claim(folder: Path, *, quick: bool, bf16: bool, say: Callable[[str], None]) 
             replacements=0,
         )
         refined = dinov3_gram.dinov3_gram(s, World())
-        assert isinstance(refined.model, ssl.Distilled)
+        assert isinstance(refined.model, parts.Distilled)
         records = run(name, refined, s, refined.model.teacher.trunk, 2)
         ends[name] = records[-1]
         measured(f"then with {name}" if weight else "then without", records, after=int(long[-1]["step"]))
@@ -181,7 +183,7 @@ def claim(folder: Path, *, quick: bool, bf16: bool, say: Callable[[str], None]) 
     assert isinstance(distilled.model, dinov3_distill.Class)
     pupil = run("student", distilled, d, dinov3_distill.averages(distilled.model)[0], 4)
     torch.manual_seed(a.seed)
-    lonely = ssl.Distilled(ssl.Branch(ssl.trunk_of(a), a))
+    lonely = parts.Distilled(parts.Branch(parts.trunk_of(a), a))
     alone = run("student alone", ssl.self_distillation(lonely, a, World()), a, lonely.teacher.trunk, 4)
     measured("student of the long training", pupil)
     measured("the same student alone", alone)

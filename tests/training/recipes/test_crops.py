@@ -15,6 +15,7 @@ from sensorium.data.errors import SensoriumError
 from sensorium.training.loop import train
 from sensorium.training.recipe import Engine
 from sensorium.training.recipes import dinov3
+from sensorium.training.recipes import dinov3_parts as parts
 from sensorium.training.run_folder import RunFolder, read_metrics
 from sensorium.training.saving import found, read_weights
 from sensorium.training.world import World
@@ -69,11 +70,11 @@ def tars(folder: Path) -> str:
     return f"{folder}/{{0..1}}.tar"
 
 
-def settings(data: str, **others: Any) -> dinov3.Settings:
-    return dinov3.Settings(**{**SMALL, "data": data, "batch": 4, "epochs": 1.0, "evaluations": 1, **others})
+def settings(data: str, **others: Any) -> parts.Settings:
+    return parts.Settings(**{**SMALL, "data": data, "batch": 4, "epochs": 1.0, "evaluations": 1, **others})
 
 
-def run(s: dinov3.Settings, folder: Path, engine: Engine | None = None) -> RunFolder:
+def run(s: parts.Settings, folder: Path, engine: Engine | None = None) -> RunFolder:
     place = RunFolder(folder)
     place.create({"recipe": "test", "settings": {}, "engine": {}})
     train(dinov3.dinov3(s, World()), engine or Engine(), place, World())

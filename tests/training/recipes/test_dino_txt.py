@@ -18,6 +18,7 @@ from sensorium.tasks.embedding import Embedder
 from sensorium.training.loop import train
 from sensorium.training.recipe import Engine, Recipe
 from sensorium.training.recipes import dino_txt, dinov3, dinov3_distill
+from sensorium.training.recipes import dinov3_parts as parts
 from sensorium.training.run_folder import RunFolder, read_metrics
 from sensorium.training.saving import found, read_weights
 from sensorium.training.settings import to_json
@@ -39,7 +40,7 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
         small = Image.fromarray(dice.integers(0, 256, (6, 6, 3), dtype=np.uint8))
         small.resize((48, 40), Image.Resampling.BICUBIC).save(folder / f"{i}.png")
         (folder / f"{i}.txt").write_text(f"{COLOURS[i % 4]} noise, number {i}")
-    s = dinov3.Settings(**{**SMALL, "data": str(folder), "batch": 4, "epochs": 1.5})
+    s = parts.Settings(**{**SMALL, "data": str(folder), "batch": 4, "epochs": 1.5})
     run(dinov3.dinov3(s, World()), folder / "run", settings=s)
     return folder
 
@@ -61,7 +62,7 @@ def test_it_learns_words_for_what_the_trunk_sees_and_its_folder_is_a_model(
 ) -> None:
     small = tiny_emoji.make(tmp_path / "emoji")
     monkeypatch.setattr(emoji, "emoji", lambda size=64: small)
-    seeing = dinov3.Settings(**{**SMALL, "batch": 16, "epochs": 4.0, "evaluations": 1, "flip": False})
+    seeing = parts.Settings(**{**SMALL, "batch": 16, "epochs": 4.0, "evaluations": 1, "flip": False})
     run(dinov3.dinov3(seeing, World()), tmp_path / "ssl", Engine(precision="bf16"), seeing)
     s = dino_txt.Settings(
         **{**WORDS, "trunk": str(tmp_path / "ssl"), "batch": 32, "epochs": 20.0, "zoom": 1.0, "evaluations": 1}
@@ -91,9 +92,9 @@ def test_it_learns_words_for_what_the_trunk_sees_and_its_folder_is_a_model(
 
 
 def test_a_trunk_may_be_a_model_and_pairs_find_one_another(pictures: Path, tmp_path: Path) -> None:
-    teacher, steps = dinov3.taught(str(pictures / "run"))
+    teacher, steps = parts.taught(str(pictures / "run"))
     assert steps.size == 32
-    dinov3.export(teacher, tmp_path / "trunk", steps)
+    parts.export(teacher, tmp_path / "trunk", steps)
     s = settings(pictures, trunk=str(tmp_path / "trunk"), validation=str(pictures), evaluations=1, image=48)
     recipe = dino_txt.dino_txt(s, World())
     assert next(iter(recipe.data.batches(4, start=0, steps=1)))["image"].shape == (4, 3, 48, 48)

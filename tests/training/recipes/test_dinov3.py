@@ -19,6 +19,8 @@ from sensorium.tasks.embedding import Embedder
 from sensorium.training.loop import train
 from sensorium.training.recipe import Engine, Recipe
 from sensorium.training.recipes import dinov3, dinov3_distill, dinov3_gram, dinov3_highres
+from sensorium.training.recipes import dinov3_parts as parts
+from sensorium.training.recipes.dinov3_crops import Crops
 from sensorium.training.run_folder import RunFolder, read_metrics
 from sensorium.training.saving import found, read_weights
 from sensorium.training.settings import to_json
@@ -42,8 +44,8 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def settings(pictures: Path, **others: Any) -> dinov3.Settings:
-    return dinov3.Settings(**{**SMALL, "data": str(pictures), "batch": 4, "epochs": 2.0, **others})
+def settings(pictures: Path, **others: Any) -> parts.Settings:
+    return parts.Settings(**{**SMALL, "data": str(pictures), "batch": 4, "epochs": 2.0, **others})
 
 
 def run(recipe: Recipe, folder: Path, engine: Engine | None = None, settings: object = None) -> list[dict[str, float]]:
@@ -60,9 +62,7 @@ def copied(recipe: Recipe) -> dict[str, Tensor]:
 def test_it_learns_without_collapse_and_its_folder_is_a_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     small = tiny_emoji.make(tmp_path / "emoji")
     monkeypatch.setattr(emoji, "emoji", lambda size=64: small)
-    s = dinov3.Settings(
-        **{**SMALL, "batch": 16, "epochs": 20.0, "evaluations": 1, "learning_rate": 2e-3, "flip": False}
-    )
+    s = parts.Settings(**{**SMALL, "data": "emoji", "batch": 16, "epochs": 20.0, "evaluations": 1, "learning_rate": 2e-3, "flip": False})
     recipe = dinov3.dinov3(s, World())
     records = run(recipe, tmp_path / "run", Engine(precision="bf16"))
     assert records[-1]["evaluate/knn"] > 0.7, "of four patterns, by an artist it never saw"
@@ -100,7 +100,7 @@ def test_a_teacher_follows_and_prototypes_are_thawed_late(pictures: Path) -> Non
 
 
 def test_as_many_patches_are_hidden_in_every_batch_however_it_is_shared(pictures: Path) -> None:
-    crops = dinov3.Crops(settings(pictures))
+    crops = Crops(settings(pictures))
     counts = [batch["mask"].flatten(1).sum(1) for batch in crops.batches(8, start=0, steps=5)]
     assert len({int(count.sum()) for count in counts}) == 1, "exact counts, section 3.2"
     assert sum((count == 0).sum() for count in counts) > 0, "half of the crops are whole"
@@ -238,7 +238,7 @@ def test_an_anchor_that_is_the_student_asks_for_nothing(pictures: Path) -> None:
     s = refined(pictures, finer=1.0)
     recipe = dinov3_gram.dinov3_gram(s, World())
     model = recipe.model
-    assert isinstance(model, dinov3.Distilled)
+    assert isinstance(model, parts.Distilled)
     assert model.anchor is not None
     model.anchor.load_state_dict(model.student.trunk.state_dict())
     batch = dict(next(iter(recipe.data.batches(4, start=0, steps=1))))

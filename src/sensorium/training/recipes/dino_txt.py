@@ -27,7 +27,7 @@ from sensorium.training.chunked import chunked
 from sensorium.training.optimisers import adamw, undecayed
 from sensorium.training.recipe import Batch, Recipe
 from sensorium.training.recipes import pairs
-from sensorium.training.recipes.dinov3 import taught
+from sensorium.training.recipes.dinov3_parts import taught
 from sensorium.training.schedules import cosine
 from sensorium.training.world import World
 

@@ -8,29 +8,21 @@ sections 3.2 and 4; https://arxiv.org/abs/2508.10104).
         --set preset=dinov3-vit-b-16 size=256 local_size=112 batch=1024 prototypes=65536,65536 precision=bf16
 """
 
-import random
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from copy import deepcopy
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
-import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
-from torch import Tensor, nn
+from torch import Tensor
 
-from sensorium.checkpoints.load import load_model, save_model
 from sensorium.data.augment import label_of
-from sensorium.data.block_masking import batch_masks
 from sensorium.data.errors import SensoriumError, Unreadable
-from sensorium.data.multicrop import MultiCrop
-from sensorium.data.preprocess import IMAGENET_MEAN, IMAGENET_STD, Preprocess
+from sensorium.data.preprocess import Preprocess
 from sensorium.data.sources import open_source
 from sensorium.data.standins.things import things
-from sensorium.data.stream import Batches as RowsOfSteps
-from sensorium.data.stream import Sample, Source, Stream, mix
-from sensorium.models.dinov3 import PRESETS, DINOHead, DINOv3, DINOv3Config
+from sensorium.data.stream import Source, Stream
+from sensorium.models.dinov3 import DINOv3
 from sensorium.nn.neighbours import K, vote
 from sensorium.nn.rotary_augmentation import augmented_coordinates
 from sensorium.objectives import dinov3 as objective
@@ -47,91 +39,14 @@ from sensorium.training.dropout import drop_path
 from sensorium.training.ema import follow
 from sensorium.training.optimisers import LAST_LAYER, Multipliers, adamw, by_layer
 from sensorium.training.parameter_groups import Multiplier
-from sensorium.training.recipe import Batch, Batches, Recipe
+from sensorium.training.recipe import Batch, Recipe
+from sensorium.training.recipes.dinov3_crops import Crops, crop_major
+from sensorium.training.recipes.dinov3_parts import Branch, Distilled, Settings, export, go_on, is_run, trunk_of
 from sensorium.training.recipes.vit import Labels, Prepare, labels_of
-from sensorium.training.run_folder import RunFolder
-from sensorium.training.saving import MANIFEST, found, read_weights
 from sensorium.training.schedules import Values, cosine, warmup_cosine
-from sensorium.training.settings import from_json, has
 from sensorium.training.world import World
 
-Decay = Literal["cosine", "none"]
 BLOCK = 256  # pictures that are measured at a time
-
-
-@dataclass(frozen=True, kw_only=True)
-class Settings:
-    """One run. Sizes are those of a trunk for small pictures, unless `preset` or `start` names others."""
-
-    data: str = "things"  # or a folder, manifest, tar pattern ...: what `sensorium data show` reads; no labels needed
-    validation: str = ""  # labelled pictures whose neighbours among labelled `data` are asked from time to time
-    start: str = ""  # to go on from: a run of this recipe (a folder or one checkpoint), which brings its own sizes; or
-    # weights of a trunk (a preset with public weights, a hub id, a folder, a file), whose heads begin anew
-    preset: str = ""  # sizes by name, with random weights
-    patch: int = 8
-    width: int = 128
-    depth: int = 4
-    registers: int = 4  # 0 to 16 in Darcet et al. 2024
-    layer_scale: float = 1.0  # of a trunk that begins anew; DINOv3's long runs begin with 1e-5
-    size: int = 48  # of large crops
-    local_size: int = 24
-    local: int = 4  # small crops a picture
-    scale: tuple[float, float] = (0.4, 1.0)  # 0.32 to 1 in DINOv3, as areas; small crops 0.05 to 0.32
-    local_scale: tuple[float, float] = (0.1, 0.4)
-    flip: bool = True
-    prototypes: tuple[int, int] = (512, 512)  # of DINO's head and of iBOT's
-    hidden: int = 256  # of both heads
-    bottleneck: int = 64
-    centring: Literal["sinkhorn", "softmax"] = "sinkhorn"
-    koleo: float = 0.1  # the weight
-    koleo_group: int = 16  # pictures that are spread among themselves; 0: all of a process
-    batch: int = 64
-    epochs: float = 40.0
-    learning_rate: float = 1e-3
-    decay: Decay = "cosine"  # of the rate; DINOv3 keeps its constant
-    warmup: float = 0.05  # share of the run, for the rate and the teacher's temperature
-    weight_decay: float = 0.04
-    layer_decay: float = 1.0  # 0.98 for 7B
-    momentum: tuple[float, float] = (0.98, 0.999)  # of the teacher, at first and at last
-    temperature: tuple[float, float] = (0.04, 0.05)  # of the teacher, at first and after the warm-up
-    frozen: float = 0.01  # share of the run in which the prototypes stay as they began
-    drop_path: float = 0.0
-    rescale: float = 0.0  # places of patches are scaled by up to this or its inverse; 2 in DINOv3, 0: not at all
-    held_out: str = "noto"  # the artist whom training on emoji never sees
-    evaluations: int = 4
-    seed: int = 0
-
-
-class Branch(nn.Module):
-    """A trunk, and what turns its features into scores for prototypes: of classes (DINO) and of patches (iBOT)."""
-
-    def __init__(self, trunk: DINOv3, s: Settings) -> None:
-        super().__init__()
-        s = sizes(s)
-        self.trunk = trunk
-        self.dino, self.ibot = (
-            DINOHead(trunk.dim, count, hidden=s.hidden, bottleneck=s.bottleneck).apply(begun) for count in s.prototypes
-        )
-        for head in (self.dino, self.ibot):
-            # of length 1, as DINO holds them by weight norm: shorter ones make a teacher of few steps say nothing
-            nn.init.normal_(head.prototypes.weight, std=s.bottleneck**-0.5)
-
-
-class Distilled(nn.Module):
-    """A student and its teacher, of one shape, and where dense features are anchored an earlier teacher's trunk. Only
-    the student has gradients."""
-
-    centre: Tensor
-    patch_centre: Tensor
-
-    def __init__(self, student: Branch, anchor: DINOv3 | None = None) -> None:
-        super().__init__()
-        self.student, self.teacher, self.anchor = student.train(), deepcopy(student), anchor
-        for frozen in (self.teacher, anchor):
-            if frozen is not None:
-                frozen.eval().requires_grad_(False)
-        self.register_buffer("centre", torch.zeros(1, student.dino.prototypes.out_features))
-        self.register_buffer("patch_centre", torch.zeros(1, student.ibot.prototypes.out_features))
 
 
 def dinov3(s: Settings, world: World) -> Recipe:
@@ -312,108 +227,6 @@ def in_use(classes: Float[Tensor, "2 b prototypes"]) -> Float[Tensor, ""]:
     return (-(mean * mean.clamp(min=1e-12).log()).sum()).exp()
 
 
-def crop_major(x: Tensor) -> Tensor:
-    """(pictures, crops, ...) as (crops · pictures, ...): the first crop of all pictures, then the second."""
-    return x.transpose(0, 1).flatten(0, 1)
-
-
-# -- data -------------------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, kw_only=True)
-class Cropped:
-    """A picture, cropped many times."""
-
-    crops: MultiCrop
-
-    def __call__(self, sample: Sample, generator: torch.Generator) -> Mapping[str, Tensor]:
-        """Decode, crop, distort."""
-        return self.crops(sample["image"], generator)
-
-
-class Crops:
-    """Crops of pictures, with the patches that the student does not see: masks follow from the step alone, for all
-    processes together, since how many patches are hidden in a batch is fixed (block masking).
-
-    `sizes` are pairs of large and small crops, of which every step has one, by chance, the same on all processes.
-    `finer` is how many times larger a teacher sees the large crops that are not distorted; 0: there are none.
-    """
-
-    def __init__(self, s: Settings, *, sizes: Sequence[tuple[int, int]] = (), finer: float = 0.0) -> None:
-        self.seed, self.patch = s.seed, trunk_config(s).patch
-        for size in (each for pair in sizes or [(s.size, s.local_size)] for each in pair):
-            if size < self.patch or size % self.patch:
-                raise SensoriumError(f"crops of {size} pixels: take a multiple of the patch, which is {self.patch}")
-        if s.local < 1:
-            raise SensoriumError("local: one small crop or more")
-        self.source = labels_of("emoji", "", s.held_out).train if s.data == "emoji" else open_source(s.data)
-        self.steps = steps_for(s.size)
-        self.streams = [
-            Stream(sources=[self.source], prepare=Cropped(crops=crops), seed=s.seed)
-            for crops in (
-                MultiCrop(
-                    size=large,
-                    local_size=small,
-                    local=s.local,
-                    scale=s.scale,
-                    local_scale=s.local_scale,
-                    flip=s.flip,
-                    plain_size=round(finer * large / self.patch) * self.patch,
-                )
-                for large, small in sizes or [(s.size, s.local_size)]
-            )
-        ]
-
-    def batches(
-        self, batch: int, *, start: int, steps: int, rank: int = 0, world: int = 1, workers: int = 0
-    ) -> Batches:
-        """See `Data`; every batch has "mask" (pictures, 2, patches) beside its crops."""
-        taken = _ByStep(self.streams, batch, self.seed)
-        rows = RowsOfSteps(taken, batch, range(start, steps), rank=rank, world=world, workers=workers)
-        return _Masked(rows, self, batch, start, rank)
-
-    def masks(self, batch: int, size: int, step: int) -> Bool[Tensor, "pictures 2 patches"]:
-        """What is hidden of the large crops of a step's whole batch."""
-        side = size // self.patch
-        key = mix(self.seed, step)
-        masks = batch_masks(
-            2 * batch,
-            (side, side),
-            largest=0.5 * side * side,
-            draws=random.Random(key),
-            choice=np.random.RandomState(key % (1 << 32)),
-        ).masks
-        return masks.unflatten(0, (2, batch)).transpose(0, 1)
-
-
-@dataclass(frozen=True)
-class _ByStep:
-    """One of several streams for each step, the same for all its rows."""
-
-    streams: Sequence[Stream]
-    batch: int
-    seed: int
-
-    def take(self, position: int, damaged: dict[str, str]) -> Mapping[str, Tensor]:
-        which = mix(self.seed, 1, position // self.batch) % len(self.streams)
-        return self.streams[which].take(position, damaged)
-
-
-class _Masked:
-    def __init__(self, rows: Batches, crops: Crops, batch: int, start: int, rank: int) -> None:
-        self.rows, self.crops, self.batch, self.start, self.rank = rows, crops, batch, start, rank
-
-    @property
-    def damaged(self) -> Mapping[str, str]:
-        return self.rows.damaged
-
-    def __iter__(self) -> Iterator[Batch]:
-        for step, batch in enumerate(self.rows, self.start):
-            count, size = len(batch["global"]), batch["global"].shape[-1]
-            masks = self.crops.masks(self.batch, size, step)
-            yield {**batch, "mask": masks[self.rank * count : (self.rank + 1) * count].contiguous()}
-
-
 # -- schedules and groups ---------------------------------------------------------------------------------------------
 
 
@@ -445,130 +258,6 @@ def multipliers(s: Settings, depth: int) -> Multipliers:
         return m._replace(learning_rate=slow * m.learning_rate, last_layer="prototypes" in name)
 
     return of
-
-
-# -- models -----------------------------------------------------------------------------------------------------------
-
-
-def trunk_config(s: Settings) -> DINOv3Config:
-    """The sizes of the trunk."""
-    s = sizes(s)
-    if s.preset and s.preset not in PRESETS:
-        raise SensoriumError(f"preset={s.preset}: no such size; there are {', '.join(PRESETS)}")
-    if s.preset:
-        return PRESETS[s.preset]
-    if s.start:
-        return loaded_trunk(s.start).config
-    return DINOv3Config(
-        patch=s.patch,
-        width=s.width,
-        depth=s.depth,
-        heads=max(1, s.width // 64),
-        hidden=4 * s.width,
-        registers=s.registers,
-        layer_scale=s.layer_scale,
-        local_norm=True,
-    )
-
-
-def trunk_of(s: Settings) -> DINOv3:
-    """A trunk with random weights, or the one that a run starts from."""
-    if s.start and s.preset:
-        raise SensoriumError("start brings its own sizes: leave preset out")
-    if s.start and not is_run(s.start):
-        return loaded_trunk(s.start)
-    return DINOv3(trunk_config(s)).apply(begun)
-
-
-def begun(module: nn.Module) -> None:
-    """How numbers begin: linear layers with deviation 0.02 and no bias, as the authors'."""
-    if isinstance(module, nn.Linear):
-        nn.init.trunc_normal_(module.weight, std=0.02)
-        if (bias := getattr(module, "bias", None)) is not None:
-            nn.init.zeros_(bias)
-
-
-def loaded_trunk(source: str) -> DINOv3:
-    """A DINOv3 ViT with published or own weights. Raises SensoriumError where it is another model."""
-    return taught(source)[0]
-
-
-def taught(source: str) -> tuple[DINOv3, Preprocess]:
-    """The trunk of a run's teacher, or of a model, in eval mode, and how it is shown pictures. Raises SensoriumError
-    where it is another model."""
-    if not is_run(source):
-        loaded = load_model(source)
-        if not isinstance(loaded.model, DINOv3) or loaded.preprocess is None:
-            raise SensoriumError(f"{source} is {loaded.found}, no DINOv3 ViT")
-        return loaded.model, loaded.preprocess
-    prefix, state = "teacher.trunk.", read_weights(checkpoint_of(source))
-    if not any(name.startswith("student.trunk.") for name in state):  # of another recipe, or of several students
-        raise SensoriumError(f"{source} is no run of self-supervision: name a model that it wrote, in RUN/model")
-    state = {name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}
-    s = settings_of(source)
-    trunk = DINOv3(trunk_config(s))
-    check_shapes(source, trunk.state_dict(), state)
-    trunk.load_state_dict(state)
-    return trunk.eval().requires_grad_(False), steps_for(s.size)
-
-
-def steps_for(size: int) -> Preprocess:
-    """How pictures are shown to what learns here."""
-    return Preprocess(size=size, mean=IMAGENET_MEAN, std=IMAGENET_STD)
-
-
-def is_run(place: str) -> bool:
-    """Whether a run's folder, or one of its checkpoints, is there: not only a trunk, but heads and teacher too."""
-    return bool(place) and (RunFolder(Path(place)).begun or (Path(place) / MANIFEST).exists())
-
-
-def checkpoint_of(place: str) -> Path:
-    """The last checkpoint of a run, or the one that is named. Raises SensoriumError where there is none yet."""
-    path = Path(place)
-    if (path / MANIFEST).exists():
-        return path
-    checkpoints = found(RunFolder(path))
-    if not checkpoints:
-        raise SensoriumError(f"{place} has no checkpoint yet")
-    return checkpoints[-1]
-
-
-def settings_of(place: str) -> Settings:
-    """What a run was begun with, as far as it is a setting of this recipe."""
-    run = RunFolder(checkpoint_of(place).parent.parent)
-    known = {name: value for name, value in run.read_config()["settings"].items() if has(Settings, name)}
-    return from_json(Settings, known, f"{run.config}: settings")
-
-
-def sizes(s: Settings) -> Settings:
-    """The settings that say the sizes: those of the run that this one goes on from, or its own."""
-    while is_run(s.start):
-        s = settings_of(s.start)
-    return s
-
-
-def go_on(model: Distilled, place: str) -> None:
-    """Take over the student, the teacher, their heads and centres from a run of this recipe."""
-    state, mine = read_weights(checkpoint_of(place)), model.state_dict()
-    names = [name for name in mine if not name.startswith("anchor.")]
-    check_shapes(place, {name: mine[name] for name in names}, {name: state[name] for name in names if name in state})
-    model.load_state_dict(mine | {name: state[name] for name in names})
-
-
-def check_shapes(place: str, mine: Mapping[str, Tensor], theirs: Mapping[str, Tensor]) -> None:
-    """Raises SensoriumError, naming what differs, unless both have the same names and shapes."""
-    wrong = sorted(
-        name
-        for name in mine.keys() | theirs.keys()
-        if name not in mine or name not in theirs or mine[name].shape != theirs[name].shape
-    )
-    if wrong:
-        raise SensoriumError(f"{place} is of another model: {', '.join(wrong[:5])}; {len(wrong)} weights in all")
-
-
-def export(trunk: DINOv3, folder: Path, steps: Preprocess) -> None:
-    """The trunk as its authors name its weights."""
-    save_model(trunk, folder, naming="official", steps=steps)
 
 
 # -- measuring --------------------------------------------------------------------------------------------------------

@@ -25,13 +25,15 @@ from sensorium.training.optimisers import LAST_LAYER, adamw
 from sensorium.training.parameter_groups import Multiplier
 from sensorium.training.recipe import Batch, Recipe
 from sensorium.training.recipes import dinov3 as ssl
+from sensorium.training.recipes import dinov3_parts as parts
+from sensorium.training.recipes.dinov3_crops import Crops
 from sensorium.training.saving import read_weights
 from sensorium.training.schedules import cosine
 from sensorium.training.world import World
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings(ssl.Settings):
+class Settings(parts.Settings):
     """One run. The teacher brings its patch and heads; a student is a preset, or WIDTHxDEPTH."""
 
     teacher: str = ""  # a run of `dinov3` or `dinov3-gram`, or one of its checkpoints: trunks without heads say nothing
@@ -43,7 +45,7 @@ class Settings(ssl.Settings):
 class Class(nn.Module):
     """A teacher that has learned, its students, and the moving average of each."""
 
-    def __init__(self, teacher: ssl.Branch, students: list[ssl.Branch]) -> None:
+    def __init__(self, teacher: parts.Branch, students: list[parts.Branch]) -> None:
         super().__init__()
         self.teacher = teacher
         self.students = nn.ModuleList(students)
@@ -58,24 +60,24 @@ def dinov3_distill(s: Settings, world: World) -> Recipe:
 
     sensorium train dinov3-distill --data emoji --set teacher=runs/ssl students=64x4 --run runs/small
     """
-    if not ssl.is_run(s.teacher):
+    if not parts.is_run(s.teacher):
         raise SensoriumError("teacher: name a run of dinov3, whose heads say what its students learn")
     if not s.students or len(set(s.students)) != len(s.students):
         raise SensoriumError(f"students={','.join(s.students)}: name one or more, each once")
-    own = ssl.sizes(ssl.settings_of(s.teacher))
+    own = parts.sizes(parts.settings_of(s.teacher))
     torch.manual_seed(s.seed)
-    teacher = ssl.Branch(DINOv3(ssl.trunk_config(own)), own)
-    prefix, state = "teacher.", read_weights(ssl.checkpoint_of(s.teacher))
+    teacher = parts.Branch(DINOv3(parts.trunk_config(own)), own)
+    prefix, state = "teacher.", read_weights(parts.checkpoint_of(s.teacher))
     state = {name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}
-    ssl.check_shapes(s.teacher, teacher.state_dict(), state)
+    parts.check_shapes(s.teacher, teacher.state_dict(), state)
     teacher.load_state_dict(state)
     sized = [student_of(s, own, name) for name in s.students]
     for name, each in zip(s.students, sized, strict=True):
-        if (patch := ssl.trunk_config(each).patch) != teacher.trunk.config.patch:
+        if (patch := parts.trunk_config(each).patch) != teacher.trunk.config.patch:
             raise SensoriumError(f"students: {name} has patches of {patch} pixels, its teacher of {own.patch}")
-    model = Class(teacher, [ssl.Branch(ssl.trunk_of(each), each).train() for each in sized])
+    model = Class(teacher, [parts.Branch(parts.trunk_of(each), each).train() for each in sized])
     ssl.check_groups(s, s.batch // world.size)
-    crops = ssl.Crops(sized[0])
+    crops = Crops(sized[0])
     total = ssl.steps_of(s, crops)
     momentum = cosine(*s.momentum, total)
     balance = ssl.balanced_by(replace(s, centring="sinkhorn"), world, (torch.empty(0), torch.empty(0)))
@@ -105,7 +107,7 @@ def dinov3_distill(s: Settings, world: World) -> Recipe:
 
     def export(folder: Path) -> None:
         for name, average in zip(s.students, averages(model), strict=True):
-            ssl.export(average, folder if len(s.students) == 1 else folder / name, crops.steps)
+            parts.export(average, folder if len(s.students) == 1 else folder / name, crops.steps)
 
     layered = [ssl.multipliers(s, student.trunk.config.depth) for student in branches(model)]
 
@@ -131,7 +133,7 @@ def dinov3_distill(s: Settings, world: World) -> Recipe:
     )
 
 
-def student_of(s: Settings, teacher: ssl.Settings, name: str) -> ssl.Settings:
+def student_of(s: Settings, teacher: parts.Settings, name: str) -> parts.Settings:
     """The settings of a student by its name, with the teacher's patch and prototypes."""
     heads = {key: getattr(teacher, key) for key in ("prototypes", "hidden", "bottleneck")}
     width, _, depth = name.partition("x")
@@ -139,13 +141,13 @@ def student_of(s: Settings, teacher: ssl.Settings, name: str) -> ssl.Settings:
         return replace(s, start="", preset=name, **heads)
     if not (width.isdecimal() and depth.isdecimal() and int(width) % 64 == 0 and int(depth) > 0):
         raise SensoriumError(f"students: {name!r} is no preset and no WIDTHxDEPTH with a width of heads of 64: 128x6")
-    patch = ssl.trunk_config(teacher).patch
+    patch = parts.trunk_config(teacher).patch
     return replace(s, start="", preset="", patch=patch, width=int(width), depth=int(depth), **heads)
 
 
-def branches(model: Class) -> list[ssl.Branch]:
+def branches(model: Class) -> list[parts.Branch]:
     """The students."""
-    return [student for student in model.students if isinstance(student, ssl.Branch)]
+    return [student for student in model.students if isinstance(student, parts.Branch)]
 
 
 def averages(model: Class) -> list[DINOv3]:

@@ -19,12 +19,14 @@ from sensorium.objectives.gram import gram, resized_patches
 from sensorium.training.ema import follow, gram_update_due
 from sensorium.training.recipe import Batch, Recipe
 from sensorium.training.recipes import dinov3 as ssl
+from sensorium.training.recipes import dinov3_parts as parts
+from sensorium.training.recipes.dinov3_crops import Crops, crop_major
 from sensorium.training.schedules import warmup_cosine
 from sensorium.training.world import World
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings(ssl.Settings):
+class Settings(parts.Settings):
     """A refinement. Without `early` the Gram teacher is the trunk that it starts from, as good as that one is."""
 
     early: str = ""  # the Gram teacher: an early checkpoint of the run (which `keep` must have kept), or weights; "" is
@@ -35,7 +37,7 @@ class Settings(ssl.Settings):
     replace_first: float = 0.25  # share of the run after which the Gram teacher first becomes the teacher of then
     replace_every: float = 0.25
     replacements: int = 3
-    decay: ssl.Decay = "none"
+    decay: parts.Decay = "none"
     warmup: float = 0.02
     frozen: float = 0.0
     momentum: tuple[float, float] = (0.999, 0.999)
@@ -47,18 +49,18 @@ def dinov3_gram(s: Settings, world: World) -> Recipe:
 
     sensorium train dinov3-gram --data emoji --set start=runs/ssl early=runs/ssl/checkpoints/step-00000500 --run runs/g
     """
-    return refined(s, world, ssl.Crops(s, finer=s.finer))
+    return refined(s, world, Crops(s, finer=s.finer))
 
 
-def refined(s: Settings, world: World, crops: ssl.Crops) -> Recipe:
+def refined(s: Settings, world: World, crops: Crops) -> Recipe:
     """The same on crops of any sizes."""
     if not s.start:
         raise SensoriumError("start: name the run, or the weights, that is refined")
     torch.manual_seed(s.seed)
-    student = ssl.Branch(ssl.trunk_of(s), s)
-    model = ssl.Distilled(student, anchor=ssl.trunk_of(s))
-    if ssl.is_run(s.start):
-        ssl.go_on(model, s.start)
+    student = parts.Branch(parts.trunk_of(s), s)
+    model = parts.Distilled(student, anchor=parts.trunk_of(s))
+    if parts.is_run(s.start):
+        parts.go_on(model, s.start)
     anchor = model.anchor
     assert anchor is not None
     anchor.load_state_dict(model.teacher.trunk.state_dict())
@@ -70,19 +72,19 @@ def refined(s: Settings, world: World, crops: ssl.Crops) -> Recipe:
 def early_trunk(place: str, like: DINOv3) -> dict[str, Tensor]:
     """The weights of a Gram teacher: the teacher's of a run, or a model's. Raises SensoriumError where it is another
     size."""
-    state = ssl.taught(place)[0].state_dict()
-    ssl.check_shapes(place, like.state_dict(), state)
+    state = parts.taught(place)[0].state_dict()
+    parts.check_shapes(place, like.state_dict(), state)
     return state
 
 
-def anchored(model: ssl.Distilled, anchor: DINOv3, crops: ssl.Crops, s: Settings) -> ssl.Extra:
+def anchored(model: parts.Distilled, anchor: DINOv3, crops: Crops, s: Settings) -> ssl.Extra:
     """The term, its weight over the run, and when its teacher is replaced."""
     total = ssl.steps_of(s, crops)
     ramp = min(total, max(2, int(s.ramp * total)))
     due = replaced_after(s, total)
 
     def loss(patches: Float[Tensor, "b n d"], batch: Batch, step: int) -> Tensor:
-        plain = crops.steps.normalise(ssl.crop_major(batch["plain"]))
+        plain = crops.steps.normalise(crop_major(batch["plain"]))
         with torch.no_grad():
             seen = anchor(plain).patches
         side, own = (size // crops.patch for size in (plain.shape[-1], batch["global"].shape[-1]))
