@@ -52,7 +52,7 @@ def test_a_planted_neuron_is_found_and_its_outlier_moves_to_the_register(gated: 
         assert all(torch.equal(x, y) for x, y in zip(model.states(images[0]), plain, strict=True)), "all is as it was"
     others = [i for i in range(18) if i != 2 + PATCH]
     for before, after in zip(plain, moved, strict=True):
-        torch.testing.assert_close(after[:, others], before[:, others])
+        torch.testing.assert_close(after[:, others], before[:, others], atol=1e-4, rtol=1e-4)
     before, after = (x[-1][:, 2:].norm(dim=-1) for x in (plain, moved))
     assert (before[:, PATCH] > 3 * before.median(1).values).all()
     assert (after[:, PATCH] < 2 * after.median(1).values).all(), "a patch like the others"

@@ -18,7 +18,7 @@ from sensorium.nn.packed import PackedLinear
 from sensorium.nn.transformer import MLP, PreNorm, SwiGLU
 from sensorium.nn.vit_like import ViTLike
 
-TIMES = 3.0  # medians of its layer above which a token is an outlier
+TIMES = 3.0  # medians of its layer above which a token is an outlier, unless said otherwise
 
 Neurons = Mapping[int, Int[Tensor, " neurons"]]
 """Neurons by their block, counted from 0: columns of what goes into the MLP's second linear layer."""
