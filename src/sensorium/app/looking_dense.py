@@ -75,7 +75,8 @@ class Given:
 def given_register(view: View, vit: "ViTLike", pictures: Sequence[Shown]) -> Generator[Given | None]:
     """Inside the block the model has a test-time register, if one was asked for: for the outliers of these pictures.
 
-    The first 32 are searched, and of large ones the first window. Raises SensoriumError where there are no outliers, or no neurons.
+    The first 32 are searched, and of large ones the first window. Raises SensoriumError where there are no outliers, or
+    not so many neurons.
     """
     from sensorium.insight.places import WINDOW
     from sensorium.nn.register_neurons import register_at_test_time, register_neurons

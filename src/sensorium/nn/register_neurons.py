@@ -114,7 +114,7 @@ class Register:
 
 @contextmanager
 def register_at_test_time(vit: ViTLike, neurons: Neurons) -> Generator[Register]:
-    """Inside the block the model runs with one more token, just before the patches, which takes over from these neurons.
+    """Inside the block the model runs with one more token, just before the patches, which these neurons write to.
 
     In every block that has some of them, the token gets each neuron's largest value over the patches, and the patches
     get none (section 4); the class token and registers that the model has keep theirs. Largest is meant without the

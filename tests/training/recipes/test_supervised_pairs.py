@@ -170,7 +170,7 @@ def test_clip_with_registers_is_saved_where_they_have_a_place(tmp_path: Path, dr
     with torch.inference_mode():
         assert model.vision.tokens(image).shape == (1, 1 + 3 + 16, 64)
         torch.testing.assert_close(model.vision(image), own.eval().vision(image))
-    with pytest.raises(SensoriumError, match="no place for: vision.registers"):
+    with pytest.raises(SensoriumError, match=r"no place for: vision\.registers"):
         save_model(own, tmp_path / "other", naming="transformers")
 
 

@@ -116,7 +116,9 @@ def clip(s: Settings, world: World) -> Recipe:
         model=trained,
         losses=losses,
         data=Stream(sources=[source], prepare=prepare, seed=s.seed),
-        optimiser=adamw(s.weight_decay, betas=(0.9, s.beta2), eps=s.eps, multipliers=undecayed("cls", "registers", "positions")),
+        optimiser=adamw(
+            s.weight_decay, betas=(0.9, s.beta2), eps=s.eps, multipliers=undecayed("cls", "registers", "positions")
+        ),
         schedule={"learning_rate": cosine(s.learning_rate, 0.0, total, warmup=int(s.warmup * total))},
         steps=total,
         batch=s.batch,

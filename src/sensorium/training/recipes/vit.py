@@ -105,8 +105,8 @@ def vit(s: Settings, world: World) -> Recipe:
 
 
 def naming(c: ViTConfig) -> str:
-    """Whose names have a place for all that is in a model: Google's alone for the hidden layer of the pre-training head,
-    timm's alone for registers, and what else timm varies."""
+    """Whose names have a place for all that is in a model: only Google's for the hidden layer of the pre-training head,
+    only timm's for registers, and for what else timm varies."""
     varied = c.registers or c.layer_scale is not None or c.pool == "mean" or not c.class_position
     return "timm" if varied else "google" if c.representation else "transformers"
 
