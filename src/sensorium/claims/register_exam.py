@@ -176,6 +176,14 @@ class Planted:
         """Whether all is as it must be."""
         return self.found == self.planted and not self.wrong and self.neuron and not self.left
 
+    @property
+    def words(self) -> str:
+        """The same in words."""
+        return (
+            f"{self.planted} in {self.tokens:,} tokens: above {self.cutoff:g} medians {self.found} of them and "
+            f"{self.wrong} others; {'the' if self.neuron else 'not the'} neuron; {self.left} left after the move"
+        )
+
 
 @torch.no_grad()
 def planted(trunk: DINOv3, images: Pictures, *, seed: int = 0) -> Planted:
@@ -249,41 +257,52 @@ class Known:
     thing: tuple[float, float]
 
 
-def known_by_tokens(
-    trunk: DINOv3, train: tuple[Pictures, Tensor], test: tuple[Pictures, Tensor], things: int
-) -> Known | None:
-    """Outliers against as many other tokens drawn at random (tables 1 and figure 5b of the paper); None where there are
-    too few of them to be judged."""
-    sides = [_tokens(trunk, images, truth) for images, truth in (train, test)]
-    counts = [int(high.sum()) for _, _, _, high in sides]
-    if counts[0] < FEW or counts[1] < FEW // 10:
+@dataclass(frozen=True)
+class Single:
+    """Every patch's token, which patch of its picture it is, the thing in the picture, and whether it is an outlier."""
+
+    token: Float[Tensor, "n d"]
+    place: Int[Tensor, " n"]
+    thing: Int[Tensor, " n"]
+    high: Bool[Tensor, " n"]
+
+    @classmethod
+    @torch.no_grad()
+    def of(cls, trunk: DINOv3, images: Pictures, truth: Int[Tensor, " n"]) -> "Single":
+        """The last layer's, normed; whether they are outliers is asked before the norm."""
+        high = in_medians(norms_of(trunk, images))[-1] > TIMES
+        tokens = torch.cat([trunk(some).patches.float() for some in images.split(BLOCK)])
+        place = torch.arange(tokens.shape[1]).expand(len(tokens), -1)
+        thing = truth[:, None].expand_as(place)
+        return cls(tokens.flatten(0, 1), place.flatten(), thing.flatten(), high.flatten())
+
+    def drawn(self, *, high: bool) -> "Single":
+        """The outliers, or as many others by chance."""
+        rows = (self.high == high).nonzero()[:, 0]
+        order = torch.randperm(len(rows), generator=torch.Generator().manual_seed(0))
+        rows = rows[order[: int(self.high.sum())]]
+        return Single(self.token[rows], self.place[rows], self.thing[rows], self.high[rows])
+
+
+def known_by_tokens(train: Single, test: Single, things: int) -> Known | None:
+    """Outliers against as many other tokens drawn at random (section 2.1 of the paper); None where there are too few of
+    them to be judged."""
+    if int(train.high.sum()) < FEW or int(test.high.sum()) < FEW // 10:
         return None
-    dice = torch.Generator().manual_seed(0)
 
-    def chosen(side: int, outliers: bool) -> Tensor:
-        high = sides[side][3]
-        rows = (high == outliers).nonzero()[:, 0]
-        return rows[torch.randperm(len(rows), generator=dice)[: counts[side]]]
+    def probe(high: bool) -> tuple[float, float]:
+        x, z = train.drawn(high=high), test.drawn(high=high)
+        place, thing = (
+            top_k(ridge(x.token, labels, z.token, classes, penalty=PENALTY), truth)
+            for labels, truth, classes in (
+                (x.place, z.place, 1 + int(train.place.max())),
+                (x.thing, z.thing, things),
+            )
+        )
+        return place, thing
 
-    def probe(outliers: bool, which: int, classes: int) -> float:
-        (x, *labels), (z, *truth) = (tuple(part[chosen(side, outliers)] for part in sides[side]) for side in (0, 1))
-        return top_k(ridge(x, labels[which], z, classes, penalty=PENALTY), truth[which])
-
-    places = len(trunk.places(train[0]))
-    return Known(
-        count=counts[0],
-        place=(probe(True, 0, places), probe(False, 0, places)),
-        thing=(probe(True, 1, things), probe(False, 1, things)),
-    )
-
-
-@torch.no_grad()
-def _tokens(trunk: DINOv3, images: Pictures, truth: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Every patch's token, its place, the thing in its picture, and whether it is an outlier."""
-    high = in_medians(norms_of(trunk, images))[-1] > TIMES
-    tokens = torch.cat([trunk(some).patches for some in images.split(BLOCK)])
-    places = torch.arange(tokens.shape[1]).expand(len(tokens), -1)
-    return tokens.flatten(0, 1), places.flatten(), truth[:, None].expand_as(places).flatten(), high.flatten()
+    (high_place, high_thing), (other_place, other_thing) = probe(True), probe(False)
+    return Known(count=int(train.high.sum()), place=(high_place, other_place), thing=(high_thing, other_thing))
 
 
 def tail(norms: Float[Tensor, " n"], steps: int = 25) -> tuple[list[float], list[float]]:

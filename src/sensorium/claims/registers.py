@@ -19,6 +19,7 @@ from sensorium.claims.register_exam import (
     FAR,
     Exam,
     Known,
+    Single,
     in_medians,
     known_by_tokens,
     norms_of,
@@ -101,9 +102,7 @@ def claim(folder: Path, *, quick: bool, bf16: bool, say: Callable[[str], None]) 
             Finding(
                 claim="planted outliers are found exactly, with the neuron that makes them, and move to a test-time "
                 "register",
-                measured=f"{plants.planted} in {plants.tokens:,} tokens: {plants.found} found above {plants.cutoff:g} "
-                f"medians, {plants.wrong} others; {'the' if plants.neuron else 'another'} neuron; {plants.left} left after "
-                "the move",
+                measured=plants.words,
                 verdict=plants.exact,
             ),
             Finding(
@@ -176,8 +175,10 @@ def _looked(
 
 def _known(trunk: DINOv3, parts: tuple[Things, Things], exam: Exam, b: Budget) -> Known | None:
     large = twice(ssl.Crops(b.training).steps)
-    train, test = (pictures(part, large, every) for part, every in zip(parts, (b.every, 1), strict=True))
-    return known_by_tokens(trunk, train, test, exam.things)
+    train, test = (
+        Single.of(trunk, *pictures(part, large, every)) for part, every in zip(parts, (b.every, 1), strict=True)
+    )
+    return known_by_tokens(train, test, exam.things)
 
 
 def _told(known: Known | None, there: bool) -> Finding:

@@ -139,7 +139,7 @@ class VisionTransformer(nn.Module):
         self.project = nn.Linear(width, embed, bias=False)
 
     def tokens(self, image: Float[Tensor, "b 3 h w"]) -> Tokens:
-        """[cls, registers, patches] after the last block, before the final norm. Positions follow the picture's size."""
+        """[cls, registers, patches] after the last block, before the final norm; pictures of any size."""
         rows, columns = self.patches.grid(*image.shape[-2:])
         old = (self.side, self.side)
         positions = resize_positions(self.positions, old, (rows, columns), TRANSFORMERS, prefix=1)
