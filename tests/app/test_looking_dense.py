@@ -138,7 +138,7 @@ def test_a_test_time_register(photos: Path, capsys: pytest.CaptureFixture[str]) 
     assert main([*command, "--what", "norms", "--register-neurons", "1", "--data", "n.npz", "--out", "n.png"]) == 0
     said = words(capsys.readouterr().out)
     assert "after layer 3, 0 of 16 tokens" in said
-    assert "a test-time register took 1 neuron over (of layer 2), largest on 1 outlier" in said
+    assert "a test-time register took over 1 neuron of layer 2, found by 1 outlier" in said
     told = numbers("n.npz")
     assert (told["register_1"][1:] > told["norms_1"][1:].reshape(2, 16).max(1)).all()
     attention = [*command, "--what", "attention", "--data", "a.json"]

@@ -106,8 +106,8 @@ def told(given: Given | None) -> str:
         return ""
     layers = ", ".join(map(str, given.layers))
     return (
-        f"; a test-time register took {count(given.neurons, 'neuron')} over (of layer {layers}), "
-        f"largest on {count(given.outliers, 'outlier')}"
+        f"; a test-time register took over {count(given.neurons, 'neuron')} of layer {layers}, "
+        f"found by {count(given.outliers, 'outlier')}"
     )
 
 
