@@ -15,6 +15,7 @@ from sensorium.data.image import read_image
 from sensorium.data.preprocess import Preprocess
 from sensorium.data.standins.things import Things
 from sensorium.insight.places import passing
+from sensorium.insight.vit_like import vit_like
 from sensorium.models.dinov3 import DINOv3
 from sensorium.nn.attention import Tokens
 from sensorium.nn.looking import looking
@@ -93,7 +94,7 @@ class Exam:
     @torch.no_grad()
     def corloc(self, trunk: DINOv3, kind: Kind) -> float:
         """The share of scenes in which LOST's one box finds a thing."""
-        maps = torch.cat([patch_maps(trunk, some, what=kind)[0].float() for some in self.scenes.split(BLOCK)])
+        maps = torch.cat([patch_maps(vit_like(trunk), some, what=kind)[0].float() for some in self.scenes.split(BLOCK)])
         patch, count = trunk.config.patch, maps[0, 0].numel()
         found = [patch * box_of(lost(each, k=max(1, count // LOWEST))) for each in maps]
         return sum(located(box, truth) for box, truth in zip(found, self.boxes, strict=True)) / len(found)
@@ -126,7 +127,7 @@ def norms_of(trunk: DINOv3, images: Pictures) -> Norms:
     def see(layer: int, x: Tokens) -> None:
         seen[layer - 1].append(x[:, -count:].float().norm(dim=-1))
 
-    with passing(trunk, see):
+    with passing(vit_like(trunk), see):
         for some in images.split(BLOCK):
             trunk.tokens(some)
     return torch.stack([torch.cat(layer) for layer in seen])
@@ -210,9 +211,9 @@ def planted(trunk: DINOv3, images: Pictures, *, seed: int = 0) -> Planted:
     mlp.get_parameter("down.weight")[:, neuron] = FAR * length / said * written
     with marked(trunk, where, length * mark):
         high = in_medians(norms_of(trunk, images)) > FAR / 2
-        found = register_neurons(trunk, list(images.split(BLOCK)), 1, cutoff=FAR / 2 * length)
+        found = register_neurons(vit_like(trunk), list(images.split(BLOCK)), 1, cutoff=FAR / 2 * length)
         neurons = {} if found is None else found.neurons
-        with register_at_test_time(trunk, neurons):
+        with register_at_test_time(vit_like(trunk), neurons):
             left = in_medians(norms_of(trunk, images)) > FAR / 2
     wanted = torch.zeros_like(high)
     wanted[half:] = where

@@ -31,6 +31,7 @@ from sensorium.claims.register_exam import (
 from sensorium.claims.training import trained
 from sensorium.data.standins import composed
 from sensorium.data.standins.things import Things, things
+from sensorium.insight.vit_like import vit_like
 from sensorium.models.dinov3 import DINOv3
 from sensorium.nn.register_neurons import TIMES, register_at_test_time, register_neurons
 from sensorium.training.recipes import dinov3 as ssl
@@ -163,9 +164,12 @@ def _looked(
     recipe = ssl.dinov3(s, World())
     assert isinstance(recipe.model, ssl.Distilled)
     trunk = recipe.model.teacher.trunk
-    recipe = replace(
-        recipe, evaluate=lambda _: exam(trunk), evaluate_every=max(1, recipe.steps // b.looks), best=None, export=None
-    )
+
+    def look(step: int) -> Mapping[str, float]:
+        return exam(trunk)
+
+    every = max(1, recipe.steps // b.looks)
+    recipe = replace(recipe, evaluate=look, evaluate_every=every, best=None, export=None)
     first = exam(trunk) | {"step": 0.0}
     name = f"registers-{s.registers}"
     records = trained(recipe, s, folder / name, bf16=bf16)
@@ -198,11 +202,11 @@ def _told(known: Known | None, there: bool) -> Finding:
 
 def _late(trunk: DINOv3, exam: Exam) -> tuple[float, float] | None:
     """The share of outliers without and with a test-time register; None where none are found to begin with."""
-    found = register_neurons(trunk, list(exam.large.split(64)), NEURONS)
+    found = register_neurons(vit_like(trunk), list(exam.large.split(64)), NEURONS)
     if found is None:
         return None
     before = in_medians(norms_of(trunk, exam.large))[-1]
-    with register_at_test_time(trunk, found.neurons):
+    with register_at_test_time(vit_like(trunk), found.neurons):
         after = in_medians(norms_of(trunk, exam.large))[-1]
     return float((before > TIMES).float().mean()), float((after > TIMES).float().mean())
 
