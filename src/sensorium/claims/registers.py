@@ -168,7 +168,7 @@ def _looked(
     def look(step: int) -> Mapping[str, float]:
         return exam(trunk)
 
-    every = max(1, recipe.steps // b.looks)
+    every = -(-recipe.steps // b.looks)
     recipe = replace(recipe, evaluate=look, evaluate_every=every, best=None, export=None)
     first = exam(trunk) | {"step": 0.0}
     name = f"registers-{s.registers}"
