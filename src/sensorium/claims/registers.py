@@ -116,7 +116,7 @@ def claim(folder: Path, *, quick: bool, bf16: bool, say: Callable[[str], None]) 
             Finding(
                 claim="with registers there are none",
                 measured=f"{_share(other, 'outliers')} above {TIMES:g} medians, {_share(other, 'far')} above {FAR:g}; "
-                f"the longest {other['largest']:.1f}" + ("" if there else "; none without them either"),
+                f"the longest {other['largest']:.1f}" + ("" if there else "; but there are none without them"),
                 verdict=other["outliers"] < plain["outliers"] / 10 if there else None,
             ),
             Finding(
