@@ -18,6 +18,7 @@ from sensorium.training.run_folder import RunFolder
 from sensorium.training.saving import Saver, found
 from sensorium.training.world import World
 from tests import tiny, tiny_dino
+from tests.nn.test_register_neurons import planted
 
 
 @pytest.fixture
@@ -124,6 +125,37 @@ def test_planted_outliers(dino: Path, photos: Path, capsys: pytest.CaptureFixtur
     assert [row.nonzero()[0].tolist() for row in high] == [[2, 7]] * 3
     assert main([*command, "--cutoff", "100000", "--out", "n.png"]) == 0
     assert "0 of 16 tokens" in words(capsys.readouterr().out)
+
+
+def test_a_test_time_register(photos: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """One neuron of layer 2 makes patch 6 an outlier; after it has been moved, none is left."""
+    save_model(planted(), "planted", naming="transformers")
+    square = photos / "square.png"
+    Image.fromarray(photographs.chelsea()[:300, :300]).save(square)
+    command = ["look", "planted", str(square), "--size", "32"]
+    assert main([*command, "--what", "norms"]) == 0
+    assert "1 of 16 tokens" in words(capsys.readouterr().out)
+    assert main([*command, "--what", "norms", "--register-neurons", "1", "--data", "n.npz", "--out", "n.png"]) == 0
+    said = words(capsys.readouterr().out)
+    assert "after layer 3, 0 of 16 tokens" in said
+    assert "a test-time register took over 1 neuron of layer 2, found by 1 outlier" in said
+    told = numbers("n.npz")
+    assert (told["register_1"][1:] > told["norms_1"][1:].reshape(2, 16).max(1)).all()
+    attention = [*command, "--what", "attention", "--data", "a.json"]
+    assert main([*attention, "--register-neurons", "1", "--out", "a.png"]) == 0
+    told = json.loads(Path("a.json").read_text())
+    assert told["asking"] == ["class token", "register 1", "test-time register"]
+    assert np.array(told["maps_1"]).shape == (3, 2, 4, 4)
+
+
+def test_a_register_that_has_nothing_to_do(dino: Path, photos: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    command = ["look", str(dino), str(photos / "cat.png"), "--size", "32", "--register-neurons"]
+    assert main([*command, "1", "--what", "attention"]) == 1
+    assert "no outliers" in words(capsys.readouterr().err)
+    assert main([*command, "9999", "--what", "attention"]) == 1
+    assert "the blocks have 768" in words(capsys.readouterr().err)
+    assert main([*command, "1", "--what", "pca"]) == 2
+    assert main([*command, "0", "--what", "norms"]) == 2
 
 
 def test_drift_over_checkpoints(dino: Path, photos: Path, capsys: pytest.CaptureFixture[str]) -> None:

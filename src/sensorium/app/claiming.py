@@ -11,7 +11,12 @@ from sensorium.claims.outcome import Outcome
 from sensorium.data.errors import SensoriumError
 from sensorium.tasks.embedding import choose
 
-CLAIMS = {"vit": "sensorium.claims.vit", "clip": "sensorium.claims.clip", "dinov3": "sensorium.claims.dinov3"}
+CLAIMS = {
+    "vit": "sensorium.claims.vit",
+    "clip": "sensorium.claims.clip",
+    "dinov3": "sensorium.claims.dinov3",
+    "registers": "sensorium.claims.registers",
+}
 
 
 def claim_paper(name: str, *, quick: bool, out: Path | None, as_json: bool) -> None:

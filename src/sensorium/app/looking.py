@@ -44,6 +44,7 @@ class Wanted:
     cutoff: float | None = None
     against: Sequence[str] = ()
     frames: int = FRAMES
+    neurons: int | None = None
 
 
 @dataclass(kw_only=True)

@@ -1,7 +1,8 @@
 """The looks at every place of a picture or of a film's frames: attention, components, similarity, norms, Gram drift."""
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,8 +14,11 @@ if TYPE_CHECKING:  # these bring torch and NumPy, which help and usage errors do
     from torch import Tensor, nn
 
     from sensorium.insight.places import Sight
+    from sensorium.nn.register_neurons import Register
+    from sensorium.nn.vit_like import ViTLike
 
 FILM_SUFFIXES = frozenset({".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".wmv", ".ogv", ".3gp"})
+SEARCHED = 32  # pictures in which the neurons of a test-time register are looked for
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,6 +61,56 @@ def shown(view: View, step: tuple[int, int]) -> Iterator[Shown]:
     view.check_any()
 
 
+@dataclass(frozen=True, kw_only=True)
+class Given:
+    """A test-time register, and how many neurons it took over, of which layers, for how many outliers."""
+
+    register: "Register"
+    neurons: int
+    layers: Sequence[int]
+    outliers: int
+
+
+@contextmanager
+def given_register(view: View, vit: "ViTLike", pictures: Sequence[Shown]) -> Generator[Given | None]:
+    """Inside the block the model has a test-time register, if one was asked for: for the outliers of these pictures.
+
+    The first 32 are searched, and of large ones the first window. Raises SensoriumError where there are no outliers, or
+    not so many neurons.
+    """
+    from sensorium.insight.places import WINDOW
+    from sensorium.nn.register_neurons import register_at_test_time, register_neurons
+
+    if (wanted := view.wanted.neurons) is None:
+        yield None
+        return
+    down, across = (WINDOW // side * side for side in vit.patches.stride[-2:])
+    images = (view.inputs(each.pixels[None, :, :down, :across]) for each in pictures[:SEARCHED])
+    try:
+        found = register_neurons(vit, images, wanted, cutoff=view.wanted.cutoff)
+    except ValueError as error:
+        raise SensoriumError(f"--register-neurons {wanted}: {view.name} has none such: {error}") from None
+    if found is None:
+        raise SensoriumError(
+            "--register-neurons: these pictures have no outliers to move; see --what norms, where --cutoff may be lower"
+        )
+    with register_at_test_time(vit, found.neurons) as register:
+        layers = [block + 1 for block in sorted(found.neurons)]
+        count = sum(map(len, found.neurons.values()))
+        yield Given(register=register, neurons=count, layers=layers, outliers=found.outliers)
+
+
+def told(given: Given | None) -> str:
+    """The register in words."""
+    if given is None:
+        return ""
+    layers = ", ".join(map(str, given.layers))
+    return (
+        f"; a test-time register took over {count(given.neurons, 'neuron')} of layer {layers}, "
+        f"found by {count(given.outliers, 'outlier')}"
+    )
+
+
 def is_film(view: View) -> bool:
     """Whether all that is looked at are the frames of one film."""
     return len(view.read) == 1 and view.read[0].suffix.lower() in FILM_SUFFIXES
@@ -70,9 +124,12 @@ def attention(view: View) -> Seen:
     from sensorium.insight.film import beside, ramp
     from sensorium.insight.vit_like import vit_like
 
-    stride = vit_like(view.model).patches.stride
-    pictures = list(shown(view, (stride[-2], stride[-1])))
-    found = [token_attention(view.model, view.inputs(each.pixels[None]), view.wanted.layer) for each in pictures]
+    vit = vit_like(view.model)
+    pictures = list(shown(view, (vit.patches.stride[-2], vit.patches.stride[-1])))
+    with given_register(view, vit, pictures) as given:
+        found = [token_attention(view.model, view.inputs(each.pixels[None]), view.wanted.layer) for each in pictures]
+    if given is not None:  # it stands last, just before the patches
+        found = [replace(each, asking=(*each.asking[:-1], "test-time register")) for each in found]
     pixels, names = [each.pixels for each in pictures], [each.name for each in pictures]
     elsewhere = float(torch.stack([each.elsewhere[0].mean() for each in found]).mean())
     highest = max(float(each.mean().max()) for each in found)
@@ -86,7 +143,7 @@ def attention(view: View) -> Seen:
         },
         draw=lambda name: (draw_film if is_film(view) else draw_attention)(found, pixels, names, f"{name}: attention"),
         sentence=f"{count(len(names), 'picture')}, {found[0].maps.shape[1]} heads of layer {found[0].layer}; "
-        f"{elsewhere:.0%} of the {found[0].asking[0]}'s attention goes to tokens without a place",
+        f"{elsewhere:.0%} of the {found[0].asking[0]}'s attention goes to tokens without a place{told(given)}",
         frames=lambda: (
             beside(each.pixels, ramp(seen.mean(), 0.0, highest)) for each, seen in zip(pictures, found, strict=True)
         ),
@@ -153,9 +210,13 @@ def norms(view: View) -> Seen:
     layer, stride = numbered(view.wanted.layer, len(vit.blocks)), vit.patches.stride
     pictures = list(shown(view, (stride[-2], stride[-1])))
     device = view.embedder.device
-    found = outliers_in(
-        [norms_of_tokens(vit, each.pixels, view.steps, device) for each in pictures], view.wanted.cutoff
-    )
+    seen: list[Tensor] = []
+    registers: list[Tensor] = []
+    with given_register(view, vit, pictures) as given:
+        for each in pictures:
+            seen.append(norms_of_tokens(vit, each.pixels, view.steps, device))
+            registers += [] if given is None else [given.register.norms[:, 0].cpu()]
+    found = outliers_in(seen, view.wanted.cutoff)
     pixels, names = [each.pixels for each in pictures], [each.name for each in pictures]
     logs = [x[layer - 1].clamp(min=1e-6).log() for x in found.norms]
     low, high = min(float(x.min()) for x in logs), max(float(x.max()) for x in logs)
@@ -166,9 +227,11 @@ def norms(view: View) -> Seen:
             "cutoffs": found.cutoffs,
             "fractions": found.fractions,
             **_each("norms", found.norms),
+            **_each("register", registers),
         },
         draw=lambda name: draw_norms(found, pixels, names, f"{name}: norms of the patches' tokens", layer=layer),
-        sentence=f"after layer {layer}, {in_words(found, layer)} (norm above {float(found.cutoffs[layer - 1]):.3g})",
+        sentence=f"after layer {layer}, {in_words(found, layer)} (norm above {float(found.cutoffs[layer - 1]):.3g})"
+        f"{told(given)}",
         frames=lambda: (beside(each.pixels, ramp(x, low, high)) for each, x in zip(pictures, logs, strict=True)),
     )
 

@@ -136,6 +136,7 @@ def look(
     at: str | None = None,
     layer: int | None = None,
     cutoff: float | None = None,
+    register_neurons: int | None = None,
     against: Annotated[tuple[str, ...], Parameter(negative="", show_default=False, consume_multiple=True)] = (),
     frames: int = 12,
     text: Annotated[tuple[str, ...], Several] = (),
@@ -150,6 +151,7 @@ def look(
     sensorium look pocket ~/Pictures/cats --what pca
     sensorium look ./my-dinov3 cat.jpg dog.jpg --what cosine --at 320,200 --size 768
     sensorium look ./my-dinov2 ~/Pictures --what norms --data norms.npz
+    sensorium look ./my-dinov2 ~/Pictures --what attention --register-neurons 50
     sensorium look ./begun ~/Pictures --what gram --against ./later ./last
     sensorium look ./my-vit --what filters
     sensorium look ./my-vit ~/Pictures --what distance --data distance.json
@@ -186,6 +188,9 @@ def look(
         After which layer: 1 is the first, -1 the last. [default: the last, normed]
     cutoff
         For norms: the norm above which a token is an outlier. [default: three times the median of the layer]
+    register_neurons
+        For attention and norms: give the model a register that it never learned, and move to it so many neurons, those
+        that are largest on the outliers of these pictures.
     against
         For gram: later checkpoints in their order; also a run's checkpoints/step-N.
     frames
@@ -218,12 +223,24 @@ def look(
         ("--at", at, ("cosine", "gram")),
         ("--layer", layer, DENSE),
         ("--cutoff", cutoff, ("norms",)),
+        ("--register-neurons", register_neurons, ("attention", "norms")),
     ):
         if given is not None and what not in looks:
             raise Misuse(f"{option} goes with --what {', '.join(looks)}")
     if frames < 1:
         raise Misuse("--frames must be at least 1")
-    wanted = Wanted(texts=text, size=size, layer=layer, at=at, cutoff=cutoff, against=against, frames=frames)
+    if register_neurons is not None and register_neurons < 1:
+        raise Misuse("--register-neurons must be at least 1")
+    wanted = Wanted(
+        texts=text,
+        size=size,
+        layer=layer,
+        at=at,
+        cutoff=cutoff,
+        against=against,
+        frames=frames,
+        neurons=register_neurons,
+    )
     look_into(model, files, what=what, wanted=wanted, out=out, data=data)
     return DONE
 
@@ -234,16 +251,17 @@ def claim(paper: str, /, *, quick: Annotated[bool, Switch] = False, out: Path | 
 
     sensorium claim vit
     sensorium claim clip --out runs/clip
+    sensorium claim registers             with and without registers, and planted outliers
     sensorium claim clip --quick          a minute: shows that it runs, judges nothing
 
-    Trains from nothing on real drawings (sensorium data fetch emoji), measures,
-    prints claim beside measurement, and leaves a picture and the numbers. Up to
+    Trains from nothing on real drawings (sensorium data fetch emoji) or cut-out
+    photographs (things), measures, prints claim beside measurement, and leaves a picture and the numbers. Up to
     25 minutes on two cores. Interrupt it: the same command goes on.
 
     Parameters
     ----------
     paper
-        vit or clip.
+        vit, clip, dinov3 or registers.
     quick
         Tiny models, hardly trained.
     out

@@ -37,6 +37,7 @@ BLOCK = [
 ]
 VISION_TRANSFORMER = [
     Row("class_embedding", "cls", ADD_AXIS),
+    Row("register_tokens", "registers"),  # ours: whoever else reads such a file refuses it, as it must
     Row("positional_embedding", "positions"),
     Row("proj", "project.weight", TRANSPOSE),
     Row("conv1.weight", "patches.project.weight"),
@@ -156,6 +157,7 @@ def open_clip_config(state: Mapping[str, Tensor], file: Mapping[str, Any] | None
             depth=int(vision["layers"]),
             heads=width // head_width,
             mlp=int(width * float(vision.get("mlp_ratio", 4.0))),
+            registers=_registers(state),
             activation=activation,
         )
     return CLIPConfig(
@@ -171,6 +173,11 @@ def open_clip_config(state: Mapping[str, Tensor], file: Mapping[str, Any] | None
             activation=activation,
         ),
     )
+
+
+def _registers(state: Mapping[str, Tensor]) -> int:
+    tokens = state.get("visual.register_tokens")
+    return 0 if tokens is None else len(tokens)
 
 
 def _from_shapes(
@@ -202,6 +209,7 @@ def _from_shapes(
         depth=depth(state, "visual.transformer.resblocks."),
         heads=max(1, vision_width // 64),
         mlp=state["visual.transformer.resblocks.0.mlp.c_fc.bias"].shape[0],
+        registers=_registers(state),
         activation=activation,
     )
     return CLIPConfig(embed=embed, vision=vision, text=text)

@@ -8,6 +8,7 @@ from typing import Any
 
 REPRODUCED = "reproduced"
 NOT_HERE = "not reproduced at this scale"
+ROW = 4  # panels
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,14 +65,19 @@ class Outcome:
         return data, picture
 
     def draw(self, file: Path) -> None:
-        """The curves, a panel each."""
+        """The curves, a panel each, four in a row at most."""
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
 
         panels = list(self.axes)
-        figure = Figure(figsize=(4.6 * len(panels), 4.0), layout="constrained")
+        rows = -(-len(panels) // ROW)
+        columns = -(-len(panels) // rows)
+        figure = Figure(figsize=(4.6 * columns, 4.0 * rows), layout="constrained")
         FigureCanvasAgg(figure)
-        for axis, panel in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True):
+        places = figure.subplots(rows, columns, squeeze=False).flatten()
+        for empty in places[len(panels) :]:
+            empty.set_axis_off()
+        for axis, panel in zip(places, panels, strict=False):
             for marker, curve in zip("osD^vPX*", (c for c in self.curves if c.panel == panel), strict=False):
                 axis.plot(curve.x, curve.y, marker=marker, markersize=4, label=curve.name)
             axis.set(title=panel, xlabel=self.axes[panel][0], ylabel=self.axes[panel][1])

@@ -19,9 +19,9 @@ from sensorium.insight.drawing import ACCENT, INK, QUIET, Axes, Figure, colourba
 from sensorium.insight.places import over_windows, passing
 from sensorium.insight.vit_like import ViTLike, grid_of
 from sensorium.nn.attention import Tokens
+from sensorium.nn.register_neurons import TIMES
 
 SHOWN = 4  # pictures in one drawing
-TIMES = 3.0  # the default cutoff, in medians of the layer
 BINS = 48
 MARK = "#d1495b"
 

@@ -23,7 +23,10 @@ from sensorium.nn.transformer import MLP, PreNorm, QuickGELU, Transformer
 
 @dataclass(frozen=True, kw_only=True)
 class ViTTower:
-    """An image tower that is a Vision Transformer with a norm before its blocks."""
+    """An image tower that is a Vision Transformer with a norm before its blocks.
+
+    `registers` are of Darcet et al. 2023, https://arxiv.org/abs/2309.16588; no published CLIP has them.
+    """
 
     image: int = 224
     patch: int = 32
@@ -31,6 +34,7 @@ class ViTTower:
     depth: int = 12
     heads: int = 12
     mlp: int = 3072
+    registers: int = 0
     activation: Literal["quick_gelu", "gelu"] = "quick_gelu"
     eps: float = 1e-5
 
@@ -127,6 +131,7 @@ class VisionTransformer(nn.Module):
         width, self.side = c.width, c.image // c.patch
         self.patches = PatchEmbedding(width, (c.patch, c.patch), bias=False)
         self.cls = _random(1, width, std=width**-0.5)
+        self.registers = _random(c.registers, width, std=width**-0.5)
         self.positions = _random(self.side**2 + 1, width, std=width**-0.5)
         self.norm_in = nn.LayerNorm(width, c.eps)
         self.blocks = _transformer(c)
@@ -134,11 +139,12 @@ class VisionTransformer(nn.Module):
         self.project = nn.Linear(width, embed, bias=False)
 
     def tokens(self, image: Float[Tensor, "b 3 h w"]) -> Tokens:
-        """[cls, patches] after the last block, before the final norm. Any size of picture: positions follow."""
+        """[cls, registers, patches] after the last block, before the final norm; pictures of any size."""
         rows, columns = self.patches.grid(*image.shape[-2:])
         old = (self.side, self.side)
         positions = resize_positions(self.positions, old, (rows, columns), TRANSFORMERS, prefix=1)
-        return self.blocks(self.norm_in(prepend(self.cls, self.patches(image)) + positions))
+        first = torch.cat([self.cls + positions[:1], self.registers])
+        return self.blocks(self.norm_in(prepend(first, self.patches(image) + positions[1:])))
 
     def represent(self, image: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b width"]:
         """One vector a picture before the projection: what linear probes read (section 3.2)."""

@@ -87,7 +87,8 @@ class ViT(nn.Module):
         self.cls = nn.Parameter(torch.zeros(prefix, width))
         self.registers = nn.Parameter(torch.zeros(c.registers, width))
         self.positions = nn.Parameter(torch.empty(side * side + (prefix if c.class_position else 0), width))
-        nn.init.normal_(self.positions, std=0.02)
+        for tokens in (self.registers, self.positions):  # registers that begin alike would stay alike
+            nn.init.normal_(tokens, std=0.02)
         self.blocks = Transformer(
             PreNorm(
                 Attention(width, c.heads),

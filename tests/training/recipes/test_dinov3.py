@@ -77,6 +77,22 @@ def test_it_learns_without_collapse_and_its_folder_is_a_model(tmp_path: Path, mo
     assert torch.equal(model.model.cls, recipe.model.get_parameter("teacher.trunk.cls"))
 
 
+@pytest.mark.parametrize("registers", [0, 16])
+def test_as_many_registers_as_were_asked_for(registers: int, pictures: Path, tmp_path: Path) -> None:
+    s = settings(pictures, registers=registers, epochs=0.4)
+    recipe = dinov3.dinov3(s, World())
+    run(recipe, tmp_path / "run")
+    assert recipe.export is not None
+    recipe.export(tmp_path / "model")
+    model = sensorium.load(tmp_path / "model").model
+    assert isinstance(model, DINOv3)
+    assert model.registers.shape == (registers, model.dim)
+    image = torch.randn(1, 3, 32, 32)
+    with torch.inference_mode():
+        wanted = recipe.model.get_submodule("teacher.trunk")(image)
+        torch.testing.assert_close(model(image), wanted)
+
+
 def test_a_teacher_follows_and_prototypes_are_thawed_late(pictures: Path) -> None:
     s = settings(pictures, frozen=0.5, momentum=(0.9, 0.9), warmup=0.0)
     recipe = dinov3.dinov3(s, World())

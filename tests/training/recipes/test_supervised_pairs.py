@@ -5,14 +5,14 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pytest
 import torch
 
 import sensorium
-from sensorium.checkpoints.load import Loaded
+from sensorium.checkpoints.load import Loaded, save_model
 from sensorium.data import emoji
 from sensorium.data.errors import SensoriumError
 from sensorium.data.tokenizer import ClipTokenizer
@@ -134,6 +134,52 @@ def test_vit_learns_and_is_tuned_at_a_higher_resolution(tmp_path: Path) -> None:
     assert tuned.losses(batch, 0)["cross_entropy"].item() == pytest.approx(np.log(4), rel=1e-4)
 
 
+@pytest.mark.parametrize("registers", [1, 16])
+def test_a_vit_with_registers_is_trained_loaded_and_tuned(registers: int, tmp_path: Path) -> None:
+    s = vit.Settings(width=64, depth=1, patch=16, batch=16, epochs=1, registers=registers, evaluations=1)
+    recipe = vit.vit(s, World())
+    assert isinstance(recipe.model, ViT)
+    assert len(recipe.model.registers.unique(dim=0)) == registers, "they begin apart: alike they would stay"
+    begun = recipe.model.registers.detach().clone()
+    run(recipe, tmp_path / "first")
+    assert (recipe.model.registers - begun).abs().amax(1).min() > 0, "all of them learn"
+    assert recipe.export is not None
+    recipe.export(tmp_path / "model")
+    model = loaded(tmp_path / "model")
+    image = torch.randn(2, 3, 64, 48)
+    assert isinstance(model, ViT)
+    with torch.inference_mode():
+        assert model.tokens(image).shape == (2, 1 + registers + 12, 64)
+        torch.testing.assert_close(model(image), recipe.model.eval()(image))
+    tuned = vit.vit(replace(s, registers=0, start=str(tmp_path / "model"), image=96), World())
+    assert isinstance(tuned.model, ViT)
+    assert torch.equal(tuned.model.registers, model.registers)
+    assert tuned.export is not None
+    tuned.export(tmp_path / "tuned")
+    assert len(loaded(tmp_path / "tuned").registers) == registers
+
+
+def test_clip_with_registers_is_saved_where_they_have_a_place(tmp_path: Path, drawings: emoji.Emoji) -> None:
+    recipe = clip.clip(replace(SMALL, registers=3, epochs=1), World())
+    run(recipe, tmp_path / "run")
+    assert recipe.export is not None
+    recipe.export(tmp_path / "model")
+    model, own = loaded(tmp_path / "model"), recipe.model.get_submodule("clip")
+    assert isinstance(own, CLIP)
+    image = torch.randn(1, 3, 64, 64)
+    with torch.inference_mode():
+        assert model.vision.tokens(image).shape == (1, 1 + 3 + 16, 64)
+        torch.testing.assert_close(model.vision(image), own.eval().vision(image))
+    with pytest.raises(SensoriumError, match=r"no place for: vision\.registers"):
+        save_model(own, tmp_path / "other", naming="transformers")
+
+
+def loaded(folder: Path) -> Any:
+    """What `sensorium.load` found in a folder, as a module."""
+    found = sensorium.load(folder)
+    return found.model
+
+
 def test_mixup_and_cutout_are_there_when_asked_for() -> None:
     recipe = vit.vit(vit.Settings(width=64, depth=1, batch=8, mixup=0.2, cutout=0.5, dropout=0.1), World())
     batch = next(iter(recipe.data.batches(8, start=0, steps=1)))
@@ -150,6 +196,9 @@ def test_mixup_and_cutout_are_there_when_asked_for() -> None:
         (replace(SMALL, preset="clip-vit-b-32", start="x"), "leave preset out"),
         (replace(SMALL, words=100), "514 to"),
         (replace(SMALL, tower="resnet", chunk=8), "batch norm"),
+        (replace(SMALL, tower="resnet", registers=4), "tokens of a ViT"),
+        (replace(SMALL, registers=4, start="x"), "leave registers out"),
+        (replace(SMALL, registers=-1), "0 or more"),
     ],
 )
 def test_settings_that_make_no_sense(wrong: clip.Settings, says: str) -> None:

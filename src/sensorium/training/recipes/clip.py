@@ -11,7 +11,7 @@ concepts that it never saw (chance 0.005), each by its name alone.
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -54,6 +54,7 @@ class Settings:
     patch: int = 8  # of a ViT, as width and depth
     width: int = 192
     depth: int = 5
+    registers: int = 0  # of a ViT: 0 to 16 in Darcet et al. 2024
     text_width: int = 192
     text_depth: int = 3
     context: int = 24
@@ -115,7 +116,9 @@ def clip(s: Settings, world: World) -> Recipe:
         model=trained,
         losses=losses,
         data=Stream(sources=[source], prepare=prepare, seed=s.seed),
-        optimiser=adamw(s.weight_decay, betas=(0.9, s.beta2), eps=s.eps, multipliers=undecayed("cls", "positions")),
+        optimiser=adamw(
+            s.weight_decay, betas=(0.9, s.beta2), eps=s.eps, multipliers=undecayed("cls", "registers", "positions")
+        ),
         schedule={"learning_rate": cosine(s.learning_rate, 0.0, total, warmup=int(s.warmup * total))},
         steps=total,
         batch=s.batch,
@@ -150,6 +153,10 @@ def build(s: Settings) -> tuple[CLIP, ClipTokenizer, Preprocess]:
     """The model with its tokeniser and preprocessing: loaded, of a preset's size, or small."""
     if s.start and s.preset:
         raise SensoriumError("start brings its own sizes: leave preset out")
+    if s.registers < 0:
+        raise SensoriumError(f"registers={s.registers}: 0 or more")
+    if s.registers and s.start:
+        raise SensoriumError("start brings its own registers: leave registers out")
     if s.start:
         loaded = load_model(s.start)
         if not isinstance(loaded.model, CLIP) or loaded.preprocess is None:
@@ -161,7 +168,7 @@ def build(s: Settings) -> tuple[CLIP, ClipTokenizer, Preprocess]:
     if s.preset:
         if s.preset not in PRESETS:
             raise SensoriumError(f"preset={s.preset}: no such size; there are {', '.join(PRESETS)}")
-        config = PRESETS[s.preset]
+        config = with_registers(PRESETS[s.preset], s.registers)
         return CLIP(config), ClipTokenizer(), clip_steps(config.vision.image)
     vit = ViTTower(image=s.image, patch=s.patch, width=s.width, depth=s.depth, heads=s.width // 64, mlp=4 * s.width)
     resnet = ResNetTower(image=s.image, depths=(2, 2, 2, 2), width=s.channels, heads=s.channels // 2)
@@ -177,12 +184,24 @@ def build(s: Settings) -> tuple[CLIP, ClipTokenizer, Preprocess]:
         ),
         embed=s.embed,
     )
+    config = with_registers(config, s.registers)
     return CLIP(config), ClipTokenizer.first(s.words), clip_steps(s.image)
 
 
+def with_registers(c: CLIPConfig, registers: int) -> CLIPConfig:
+    """The same sizes with registers. Raises SensoriumError where the image tower has no tokens."""
+    if not registers:
+        return c
+    if isinstance(c.vision, ResNetTower):
+        raise SensoriumError(f"registers={registers} are tokens of a ViT, and this image tower is a ResNet: tower=vit")
+    return replace(c, vision=replace(c.vision, registers=registers))
+
+
 def export(model: CLIP, tokenizer: ClipTokenizer, steps: Preprocess, folder: Path) -> None:
-    """The model as transformers writes it, as OpenCLIP does with a ResNet; with its tokeniser and preprocessing."""
-    naming = "open_clip" if isinstance(model.config.vision, ResNetTower) else "transformers"
+    """The model as transformers writes it, in OpenCLIP's names with a ResNet or registers, of which transformers knows
+    none; with its tokeniser and preprocessing."""
+    v = model.config.vision
+    naming = "open_clip" if isinstance(v, ResNetTower) or v.registers else "transformers"
     save_model(model, folder, naming=naming, steps=steps)
     tokenizer.save(folder)
 

@@ -26,7 +26,7 @@ from sensorium.data.preprocess import vit as vit_steps
 from sensorium.data.sources import open_source
 from sensorium.data.stream import Sample, Source, Stream
 from sensorium.models.vit import PRESETS, ViT, ViTConfig, fine_tuned
-from sensorium.nn.positions import GOOGLE
+from sensorium.nn.positions import GOOGLE, TIMM
 from sensorium.training.dropout import dropout
 from sensorium.training.optimisers import adamw, sgd
 from sensorium.training.recipe import Batch, Recipe
@@ -48,6 +48,7 @@ class Settings:
     patch: int = 8
     width: int = 192
     depth: int = 6
+    registers: int = 0  # the paper has none; 0 to 16 in Darcet et al. 2024, 4 as published
     batch: int = 256
     epochs: float = 30.0
     learning_rate: float = 1e-3  # fine-tuning: 0.01
@@ -98,10 +99,16 @@ def vit(s: Settings, world: World) -> Recipe:
     dropout(model, s.dropout)
 
     def export(folder: Path) -> None:
-        # transformers has no place for the hidden layer of the pre-training head
-        save_model(model, folder, naming="google" if model.config.representation else "transformers", steps=steps)
+        save_model(model, folder, naming=naming(model.config), steps=steps)
 
     return replace(supervised(model, labels, steps, s, world), export=export)
+
+
+def naming(c: ViTConfig) -> str:
+    """Whose names have a place for all that is in a model: only Google's for the hidden layer of the pre-training head,
+    only timm's for registers, and for what else timm varies."""
+    varied = c.registers or c.layer_scale is not None or c.pool == "mean" or not c.class_position
+    return "timm" if varied else "google" if c.representation else "transformers"
 
 
 def supervised(model: nn.Module, labels: Labels, steps: Preprocess, s: Settings, world: World) -> Recipe:
@@ -165,6 +172,10 @@ def _numbered(number: Mapping[str, int], kind: str, sample: Sample) -> int:
 def build(s: Settings, classes: int) -> tuple[ViT, Preprocess]:
     """The model with its preprocessing: loaded for fine-tuning, of a preset's size, or small."""
     torch.manual_seed(s.seed)
+    if s.registers < 0:
+        raise SensoriumError(f"registers={s.registers}: 0 or more")
+    if s.start and s.registers:
+        raise SensoriumError("start brings its own registers: leave registers out")
     if s.start:
         loaded = load_model(s.start)
         if not isinstance(loaded.model, ViT) or loaded.preprocess is None:
@@ -185,9 +196,11 @@ def build(s: Settings, classes: int) -> tuple[ViT, Preprocess]:
             heads=max(1, s.width // 64),
             mlp=4 * s.width,
         )
-    # the authors' own line, in which the head with a hidden layer can be saved
-    config = replace(config, activation="gelu_tanh", eps=1e-6, resampling=GOOGLE)
-    config = replace(config, classes=classes, representation=config.width)
+    if s.registers:  # timm's line, in which they can be saved: a linear head, no position but the patches'
+        line = replace(config, registers=s.registers, class_position=False, eps=1e-6, resampling=TIMM, representation=0)
+    else:  # the authors' own, in which the head with a hidden layer can be saved
+        line = replace(config, activation="gelu_tanh", eps=1e-6, resampling=GOOGLE, representation=config.width)
+    config = replace(line, classes=classes)
     return ViT(config), vit_steps(config.image)
 
 
