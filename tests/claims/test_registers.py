@@ -21,7 +21,7 @@ from sensorium.claims.register_exam import (
 )
 from sensorium.data.preprocess import IMAGENET_MEAN, IMAGENET_STD, Preprocess
 from sensorium.models.dinov3 import DINOv3, DINOv3Config
-from sensorium.training.recipes import dinov3 as ssl
+from sensorium.training.recipes import dinov3_parts as parts
 from tests import tiny_dino, tiny_things
 
 SMALL = DINOv3Config(patch=8, width=64, depth=4, heads=1, hidden=256, registers=0, layer_scale=0.1)
@@ -30,7 +30,7 @@ STEPS = Preprocess(size=48, mean=IMAGENET_MEAN, std=IMAGENET_STD)
 
 def begun(seed: int = 0) -> DINOv3:
     torch.manual_seed(seed)
-    return DINOv3(SMALL).apply(ssl.begun).eval()
+    return DINOv3(SMALL).apply(parts.begun).eval()
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -92,7 +92,7 @@ def tiny(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     parts = tiny_things.make(tmp_path / "things")
     for module in ("sensorium.claims.registers", "sensorium.training.recipes.dinov3"):
         monkeypatch.setattr(f"{module}.things", lambda part="train": parts[part])
-    monkeypatch.setattr("sensorium.training.recipes.dinov3.open_source", lambda _: parts["train"])
+    monkeypatch.setattr("sensorium.training.recipes.dinov3_crops.open_source", lambda _: parts["train"])
     monkeypatch.setattr("sensorium.data.standins.composed.boxed", lambda _, n: tiny_things.boxed(parts["train"], n))
     small = replace(registers.QUICK.training, batch=16, epochs=1.0, koleo_group=0)
     monkeypatch.setattr(registers, "QUICK", replace(registers.QUICK, training=small, every=1, scenes=6))

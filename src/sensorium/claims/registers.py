@@ -35,6 +35,8 @@ from sensorium.insight.vit_like import vit_like
 from sensorium.models.dinov3 import DINOv3
 from sensorium.nn.register_neurons import TIMES, register_at_test_time, register_neurons
 from sensorium.training.recipes import dinov3 as ssl
+from sensorium.training.recipes import dinov3_parts as parts
+from sensorium.training.recipes.dinov3_crops import Crops
 from sensorium.training.world import World
 
 PAPER = "Vision Transformers Need Registers (Darcet et al. 2023)"
@@ -47,25 +49,14 @@ NEURONS = 10  # that a test-time register takes over
 class Budget:
     """One training, made twice; how often it is looked at, and on how much."""
 
-    training: ssl.Settings
+    training: parts.Settings
     looks: int = 8
     every: int = 2  # only one of so many training pictures is remembered
     looked_at: int = 306  # pictures whose tokens are looked at
     scenes: int = 400
 
 
-TRAINING = ssl.Settings(
-    data="things",
-    width=128,
-    depth=6,
-    size=48,
-    local_size=24,
-    local=4,
-    prototypes=(1024, 1024),
-    hidden=256,
-    bottleneck=64,
-    epochs=20.0,
-)
+TRAINING = parts.Settings(data="things", depth=6, epochs=8.0)
 FULL = Budget(training=TRAINING)
 QUICK = Budget(
     training=replace(TRAINING, width=64, depth=2, local=2, epochs=0.1), looks=2, every=16, looked_at=20, scenes=8
@@ -75,14 +66,14 @@ QUICK = Budget(
 def claim(folder: Path, *, quick: bool, bf16: bool, say: Callable[[str], None]) -> Outcome:
     """Plant, train twice, measure, compare. What was trained before in this folder is not trained again."""
     begun, b = time.monotonic(), QUICK if quick else FULL
-    parts = (things("train"), things("validation"))
-    steps = ssl.Crops(b.training).steps
+    both = (things("train"), things("validation"))
+    steps = Crops(b.training).steps
     scenes = composed.boxed("train", b.scenes)
     say("pictures and scenes")
-    exam = Exam.of(parts, scenes, steps, every=b.every, looked_at=b.looked_at)
+    exam = Exam.of(both, scenes, steps, every=b.every, looked_at=b.looked_at)
     say("planted outliers")
     torch.manual_seed(b.training.seed)
-    plants = planted(ssl.trunk_of(replace(b.training, registers=0)).eval(), exam.large)
+    plants = planted(parts.trunk_of(replace(b.training, registers=0)).eval(), exam.large)
     rows: dict[int, list[dict[str, float]]] = {}
     trunks: dict[int, DINOv3] = {}
     for count in COUNTS:
@@ -93,11 +84,11 @@ def claim(folder: Path, *, quick: bool, bf16: bool, say: Callable[[str], None]) 
     there = plain["outliers"] >= max(
         SOME, 2 * begin["outliers"]
     )  # without training, norms are contrasts of the picture
-    known, late = (_known(trunks[0], parts, exam, b), _late(trunks[0], exam)) if there else (None, None)
+    known, late = (_known(trunks[0], both, exam, b), _late(trunks[0], exam)) if there else (None, None)
     other = rows[COUNTS[1]][-1]
     return Outcome(
         paper=PAPER,
-        setting=f"{len(parts[0]):,} pictures of {exam.things} cut-out things, seen {b.training.epochs:g} times, "
+        setting=f"{len(both[0]):,} pictures of {exam.things} cut-out things, seen {b.training.epochs:g} times, "
         f"by a trunk of {b.training.depth} layers of {b.training.width}",
         findings=[
             Finding(
@@ -158,11 +149,11 @@ def claim(folder: Path, *, quick: bool, bf16: bool, say: Callable[[str], None]) 
 
 
 def _looked(
-    s: ssl.Settings, exam: Exam, b: Budget, folder: Path, *, bf16: bool
+    s: parts.Settings, exam: Exam, b: Budget, folder: Path, *, bf16: bool
 ) -> tuple[list[dict[str, float]], DINOv3]:
     """Train, and look before, on the way and after: the looks, with the "step" of each, and the teacher's trunk."""
     recipe = ssl.dinov3(s, World())
-    assert isinstance(recipe.model, ssl.Distilled)
+    assert isinstance(recipe.model, parts.Distilled)
     trunk = recipe.model.teacher.trunk
 
     def look(step: int) -> Mapping[str, float]:
@@ -177,10 +168,10 @@ def _looked(
     return [first, *({key.removeprefix("evaluate/"): x for key, x in look.items()} for look in looks)], trunk
 
 
-def _known(trunk: DINOv3, parts: tuple[Things, Things], exam: Exam, b: Budget) -> Known | None:
-    large = twice(ssl.Crops(b.training).steps)
+def _known(trunk: DINOv3, both: tuple[Things, Things], exam: Exam, b: Budget) -> Known | None:
+    large = twice(Crops(b.training).steps)
     train, test = (
-        Single.of(trunk, *pictures(part, large, every)) for part, every in zip(parts, (b.every, 1), strict=True)
+        Single.of(trunk, *pictures(part, large, every)) for part, every in zip(both, (b.every, 1), strict=True)
     )
     return known_by_tokens(train, test, exam.things)
 
