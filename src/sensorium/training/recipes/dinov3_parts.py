@@ -48,7 +48,7 @@ class Settings:
     koleo: float = 0.1  # the weight
     koleo_group: int = 16  # pictures that are spread among themselves; 0: all of a process
     batch: int = 64
-    epochs: float = 40.0
+    epochs: float = 20.0
     learning_rate: float = 1e-3
     decay: Decay = "cosine"  # of the rate; DINOv3 keeps its constant
     warmup: float = 0.05  # share of the run, for the rate and the teacher's temperature
