@@ -50,13 +50,13 @@ class Budget:
     """One training, made twice; how often it is looked at, and on how much."""
 
     training: parts.Settings
-    looks: int = 8
+    looks: int = 6
     every: int = 2  # only one of so many training pictures is remembered
     looked_at: int = 306  # pictures whose tokens are looked at
     scenes: int = 400
 
 
-TRAINING = parts.Settings(data="things", depth=6, epochs=8.0)
+TRAINING = parts.Settings(data="things", depth=6, epochs=6.0)
 FULL = Budget(training=TRAINING)
 QUICK = Budget(
     training=replace(TRAINING, width=64, depth=2, local=2, epochs=0.1), looks=2, every=16, looked_at=20, scenes=8
