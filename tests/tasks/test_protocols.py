@@ -205,7 +205,7 @@ def test_kept_files_that_are_damaged_or_out_of_date(vit: Embedder, tmp_path: Pat
     assert changed.computed == 20
     assert not torch.equal(changed.vectors[0], first.vectors[0])
     (tmp_path / "file").touch()
-    with pytest.raises(SensoriumError, match="features cannot be kept there"):
+    with pytest.raises(SensoriumError, match="a file, not a folder"):
         compute(vit, data.pictures, "features", keep=tmp_path / "file" / "x")
 
 

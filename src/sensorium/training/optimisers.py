@@ -14,7 +14,7 @@ from torch.optim import SGD, AdamW, Optimizer
 
 from sensorium.training.parameter_groups import Multiplier
 from sensorium.training.schedules import Values
-from sensorium.training.sharding import whole
+from sensorium.training.sharding import splits, whole
 
 Multipliers = Callable[[str, Tensor], Multiplier]
 LAST_LAYER = "last_layer"  # the schedule of parameters that `Multiplier.last_layer` marks
@@ -60,13 +60,13 @@ _FIRST = {"cls", "registers", "mask", "positions", "patches", "words", "embeddin
 def groups(model: nn.Module, multipliers: Multipliers = standard) -> list[dict[str, Any]]:
     """The trained parameters in groups of equal multipliers, as the optimisers of this file and of torch take them.
 
-    Frozen parameters are left out. Weights without dimensions are never sharded and stand in groups of their own:
-    torch updates a group at once and cannot mix the two.
+    Frozen parameters are left out. Weights without dimensions or numbers are never sharded and stand in groups
+    of their own: torch updates a group at once and cannot mix the two.
     """
     found: dict[tuple[Multiplier, bool], list[nn.Parameter]] = {}
     for name, parameter in model.named_parameters():
         if parameter.requires_grad:
-            found.setdefault((multipliers(name, parameter), parameter.ndim == 0), []).append(parameter)
+            found.setdefault((multipliers(name, parameter), splits(parameter)), []).append(parameter)
     return [
         {
             "params": parameters,

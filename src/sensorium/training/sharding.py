@@ -56,8 +56,8 @@ class Root(nn.Module):
 def prepare(recipe: Recipe, engine: Engine, world: World) -> Root:
     """Move, recompute, compile and shard the recipe's model in place. Names of parameters stay what they are.
 
-    All processes get the weights of process 0. Weights without dimensions (a logit scale) cannot be split: every
-    process has them whole, and `average` brings their gradients together.
+    All processes get the weights of process 0. Weights without dimensions (a logit scale) or numbers (no
+    registers) cannot be split: every process has them whole, and `average` brings their gradients together.
     """
     model = recipe.model.to(world.device)
     world.broadcast([*model.parameters(), *model.buffers()])
@@ -69,11 +69,16 @@ def prepare(recipe: Recipe, engine: Engine, world: World) -> Root:
             block.compile()
     root = Root(model)
     if world.mesh is not None:
-        whole = set(scalars(model))
+        whole = {parameter for parameter in model.parameters() if not splits(parameter)}
         for block in blocks:
             fully_shard(block, mesh=world.mesh, ignored_params=whole)
         fully_shard(root, mesh=world.mesh, ignored_params=whole)
     return root
+
+
+def splits(parameter: Tensor) -> bool:
+    """Whether a weight can be spread over processes."""
+    return parameter.ndim > 0 and parameter.numel() > 0
 
 
 def scalars(model: nn.Module) -> list[nn.Parameter]:
