@@ -1,7 +1,7 @@
 """Distillation: one frozen teacher, and students of any number that learn at once from what it says, which is computed
 once for all (Siméoni et al. 2025, section 5.2; https://arxiv.org/abs/2508.10104).
 
-    sensorium train dinov3-distill --data emoji --set teacher=runs/ssl students=64x4 --run runs/small
+    sensorium train dinov3-distill --data things --set teacher=runs/ssl students=64x4 --run runs/small
     torchrun --nproc-per-node 8 -m sensorium train dinov3-distill --data photos --into runs/family \\
         --set teacher=runs/large students=dinov3-vit-s-16,dinov3-vit-b-16 batch=1024 precision=bf16
 
@@ -58,7 +58,7 @@ def dinov3_distill(s: Settings, world: World) -> Recipe:
     """Small trunks learn from a large one; each student's average is written to RUN/model, or RUN/model/STUDENT where
     there are several.
 
-    sensorium train dinov3-distill --data emoji --set teacher=runs/ssl students=64x4 --run runs/small
+    sensorium train dinov3-distill --data things --set teacher=runs/ssl students=64x4 --run runs/small
     """
     if not parts.is_run(s.teacher):
         raise SensoriumError("teacher: name a run of dinov3, whose heads say what its students learn")

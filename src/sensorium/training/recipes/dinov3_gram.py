@@ -1,7 +1,7 @@
 """Gram anchoring: dense features that a long training has spoilt are brought back, by holding how patches resemble each
 other to what an early teacher saw (Siméoni et al. 2025, section 4; https://arxiv.org/abs/2508.10104).
 
-    sensorium train dinov3-gram --data emoji --run runs/gram \\
+    sensorium train dinov3-gram --data things --run runs/gram \\
         --set start=runs/ssl early=runs/ssl/checkpoints/step-00000500 epochs=4
     torchrun --nproc-per-node 8 -m sensorium train dinov3-gram --data photos --into runs/mine \\
         --set start=dinov3-vit-l-16 size=224 local_size=96 batch=256 learning_rate=1e-5 precision=bf16
@@ -47,7 +47,7 @@ class Settings(parts.Settings):
 def dinov3_gram(s: Settings, world: World) -> Recipe:
     """Self-supervision with Gram anchoring, from a run of `dinov3` or from published weights (whose heads begin anew).
 
-    sensorium train dinov3-gram --data emoji --set start=runs/ssl early=runs/ssl/checkpoints/step-00000500 --run runs/g
+    sensorium train dinov3-gram --data things --set start=runs/ssl early=runs/ssl/checkpoints/step-00000500 --run runs/g
     """
     return refined(s, world, Crops(s, finer=s.finer))
 

@@ -1,7 +1,7 @@
 """DINOv3 at mixed resolutions: a short training after which dense features are good on large pictures too (Siméoni et
 al. 2025, section 5.1; https://arxiv.org/abs/2508.10104).
 
-    sensorium train dinov3-highres --data emoji --run runs/large --set start=runs/gram epochs=2
+    sensorium train dinov3-highres --data things --run runs/large --set start=runs/gram epochs=2
     torchrun --nproc-per-node 8 -m sensorium train dinov3-highres --data photos --into runs/mine \\
         --set start=dinov3-vit-l-16 size=512 large=512,512,768,768 small=112,168,224,336 batch=128 precision=bf16
 """
@@ -28,7 +28,7 @@ class Settings(gram.Settings):
 def dinov3_highres(s: Settings, world: World) -> Recipe:
     """Gram anchoring on crops of several sizes.
 
-    sensorium train dinov3-highres --data emoji --set start=runs/gram --run runs/large
+    sensorium train dinov3-highres --data things --set start=runs/gram --run runs/large
     """
     if not s.large or len(s.large) != len(s.small):
         raise SensoriumError(f"large={s.large} and small={s.small}: as many of the one as of the other")
