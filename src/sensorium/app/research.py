@@ -251,12 +251,14 @@ def claim(paper: str, /, *, quick: Annotated[bool, Switch] = False, out: Path | 
 
     sensorium claim vit
     sensorium claim clip --out runs/clip
-    sensorium claim registers             with and without registers, and planted outliers
+    sensorium claim dinov3
+    sensorium claim registers
     sensorium claim clip --quick          a minute: shows that it runs, judges nothing
 
     Trains from nothing on real drawings (sensorium data fetch emoji) or cut-out
-    photographs (things), measures, prints claim beside measurement, and leaves a picture and the numbers. Up to
-    25 minutes on two cores. Interrupt it: the same command goes on.
+    photographs (things), measures, prints claim beside measurement, and leaves a
+    picture and the numbers. Up to half an hour on two cores. Interrupt it: the
+    same command goes on.
 
     Parameters
     ----------
