@@ -279,6 +279,7 @@ def test_an_anchor_that_is_the_student_asks_for_nothing(pictures: Path) -> None:
 def test_settings_that_cannot_work_are_refused(pictures: Path, tmp_path: Path) -> None:
     for changes, said_of in (
         ({"size": 30}, "crops of 30 pixels: take a multiple of the patch, which is 8"),
+        ({"measured": 60, "validation": str(pictures)}, "measured=60: take a multiple of the patch"),
         ({"preset": "dinov3-vit-x"}, "no such size; there are dinov3-vit-s-16"),
         ({"start": str(pictures / "run"), "preset": "dinov3-vit-s-16"}, "leave preset out"),
     ):

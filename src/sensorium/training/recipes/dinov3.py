@@ -1,19 +1,20 @@
 """DINOv3: a student learns from its own moving average, on other crops of the same picture (Siméoni et al. 2025,
 sections 3.2 and 4; https://arxiv.org/abs/2508.10104).
 
-    sensorium train dinov3 --data things --run runs/ssl --set precision=bf16
+    sensorium train dinov3 --data things --run runs/ssl --set precision=bf16 measured=96
     sensorium train dinov3 --data photos --run runs/mine \\
         --set start=dinov3-vit-b-16 size=224 local_size=96 learning_rate=1e-5 precision=bf16
     torchrun --nproc-per-node 8 -m sensorium train dinov3 --data imagenet/train --into runs/b \\
         --set preset=dinov3-vit-b-16 size=256 local_size=112 batch=1024 prototypes=65536,65536 precision=bf16
 
 Cost of the first: 11 minutes on one CPU core with bf16 instructions (150 pictures a second, 20 passes over 4,896 of 291
-cut-out things). Expected score: the 20 nearest of them name the thing in 0.358 of 918 others (raw pixels 0.232, shrunk
-as suits them best 0.310; random weights 0.112: benchmarks/raw_pixels.py).
+cut-out things). Expected score: the 20 nearest of them name the thing in 0.447 of 918 others at their full 96 pixels,
+0.358 at the 48 of training (raw pixels 0.232, shrunk as suits them best 0.310; random weights 0.127:
+benchmarks/raw_pixels.py).
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import torch
@@ -56,9 +57,9 @@ BLOCK = 256  # pictures that are measured at a time
 def dinov3(s: Settings, world: World) -> Recipe:
     """Self-supervision from pictures alone; the teacher's trunk is written to RUN/model, for `sensorium.load`.
 
-    sensorium train dinov3 --data things --run runs/ssl --set precision=bf16
+    sensorium train dinov3 --data things --run runs/ssl --set precision=bf16 measured=96
 
-    11 minutes on one CPU core; kNN 0.358 of 291 things (raw pixels 0.232 to 0.310, random weights 0.112).
+    11 minutes on one CPU core; kNN 0.447 of 291 things (raw pixels 0.232 to 0.310, random weights 0.127).
     """
     torch.manual_seed(s.seed)
     model = Distilled(Branch(trunk_of(s), s))
@@ -291,6 +292,9 @@ def neighbours(
     trunk: DINOv3, s: Settings, steps: Preprocess, world: World
 ) -> Callable[[int], Mapping[str, float]] | None:
     """How often the 20 nearest training pictures know a test picture's class (section 6.2); None without labels."""
+    if s.measured % trunk.config.patch:
+        raise SensoriumError(f"measured={s.measured}: take a multiple of the patch, which is {trunk.config.patch}")
+    steps = replace(steps, size=s.measured or steps.size)
     if (labels := labelled(s)) is None or labels.test is None:
         return None
     prepare = Prepare(augment=None, steps=steps, label=labels.label)

@@ -60,6 +60,7 @@ class Settings:
     drop_path: float = 0.0
     rescale: float = 0.0  # places of patches are scaled by up to this or its inverse; 2 in DINOv3, 0: not at all
     held_out: str = "noto"  # the artist whom training on emoji never sees
+    measured: int = 0  # side of the pictures whose neighbours are asked, a multiple of the patch; 0: `size`
     evaluations: int = 4
     seed: int = 0
 
