@@ -1,8 +1,6 @@
 """`python -m sensorium` is the `sensorium` command."""
 
-import sys
-
-from sensorium.app.cli import main
+from sensorium.app.cli import run
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run()

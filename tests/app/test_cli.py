@@ -242,7 +242,7 @@ def test_ctrl_c_keeps_what_is_done_and_says_so(tmp_path: Path, small_clip: Path)
     time.sleep(0.3)
     running.send_signal(signal.SIGINT)
     out, err = running.communicate(timeout=60)
-    assert running.returncode in (130, 0, -signal.SIGINT)  # a fast machine may be done already, or just about to be
+    assert running.returncode in (130, 0)  # a fast machine may be done already
     assert "Traceback" not in err
     if running.returncode == 130:
         assert "Stopped" in out

@@ -5,10 +5,11 @@ Exit codes: 0 done; 1 it could not be done, the reason is on standard error; 2 t
 """
 
 import os
+import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, NoReturn
 
 from cyclopts import CycloptsError, Parameter
 
@@ -345,6 +346,14 @@ def demo(
 
     run_demo(folder, into=into, serve=serve, port=port)
     return DONE
+
+
+def run() -> NoReturn:
+    """The command as a process of its own. Once its work is done and said, an interrupt no longer changes the exit
+    code: while Python takes torch down, it would kill."""
+    code = main()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    sys.exit(code)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
