@@ -30,7 +30,6 @@ from sensorium.training.recipe import Recipe
 from sensorium.training.recipes import dinov3 as ssl
 from sensorium.training.recipes import dinov3_distill, dinov3_gram
 from sensorium.training.recipes import dinov3_parts as parts
-from sensorium.training.recipes.dinov3_crops import Crops
 from sensorium.training.run_folder import RunFolder
 from sensorium.training.saving import name_of
 from sensorium.training.world import World
@@ -124,7 +123,7 @@ def features(trunk: DINOv3, pixels: Float[Tensor, "n 3 h w"]) -> tuple[Float[Ten
 def claim(folder: Path, *, quick: bool, bf16: bool, say: Callable[[str], None]) -> Outcome:
     """Train all models, measure, compare. What was trained before in this folder is not trained again."""
     begun, b = time.monotonic(), QUICK if quick else FULL
-    steps = Crops(b.long).steps
+    steps = parts.steps_for(b.long.size)
     memory, asked = (things(part) for part in ("train", "validation"))
     exam = Exam(
         Truth.of(memory, steps, b.long.patch, b.every), Truth.of(asked, steps, b.long.patch), len(memory.classes)

@@ -36,7 +36,6 @@ from sensorium.models.dinov3 import DINOv3
 from sensorium.nn.register_neurons import TIMES, register_at_test_time, register_neurons
 from sensorium.training.recipes import dinov3 as ssl
 from sensorium.training.recipes import dinov3_parts as parts
-from sensorium.training.recipes.dinov3_crops import Crops
 from sensorium.training.world import World
 
 PAPER = "Vision Transformers Need Registers (Darcet et al. 2023)"
@@ -67,7 +66,7 @@ def claim(folder: Path, *, quick: bool, bf16: bool, say: Callable[[str], None]) 
     """Plant, train twice, measure, compare. What was trained before in this folder is not trained again."""
     begun, b = time.monotonic(), QUICK if quick else FULL
     both = (things("train"), things("validation"))
-    steps = Crops(b.training).steps
+    steps = parts.steps_for(b.training.size)
     scenes = composed.boxed("train", b.scenes)
     say("pictures and scenes")
     exam = Exam.of(both, scenes, steps, every=b.every, looked_at=b.looked_at)
@@ -169,7 +168,7 @@ def _looked(
 
 
 def _known(trunk: DINOv3, both: tuple[Things, Things], exam: Exam, b: Budget) -> Known | None:
-    large = twice(Crops(b.training).steps)
+    large = twice(parts.steps_for(b.training.size))
     train, test = (
         Single.of(trunk, *pictures(part, large, every)) for part, every in zip(both, (b.every, 1), strict=True)
     )

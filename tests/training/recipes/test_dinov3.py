@@ -126,7 +126,7 @@ def test_a_teacher_follows_and_prototypes_are_thawed_late(pictures: Path) -> Non
 
 
 def test_as_many_patches_are_hidden_in_every_batch_however_it_is_shared(pictures: Path) -> None:
-    crops = Crops(settings(pictures))
+    crops = Crops(settings(pictures), 8)
     counts = [batch["mask"].flatten(1).sum(1) for batch in crops.batches(8, start=0, steps=5)]
     assert len({int(count.sum()) for count in counts}) == 1, "exact counts, section 3.2"
     assert sum((count == 0).sum() for count in counts) > 0, "half of the crops are whole"

@@ -69,11 +69,11 @@ def dinov3(s: Settings, world: World) -> Recipe:
 
 
 def self_distillation(
-    model: Distilled, s: Settings, world: World, *, extra: "Extra | None" = None, crops: "Crops | None" = None
+    model: Distilled, s: Settings, world: World, *, extra: "Extra | None" = None, crops: Crops | None = None
 ) -> Recipe:
     """The recipe of a student and a teacher; `extra` adds a term (Gram anchoring), `crops` other sizes of crops."""
     check_groups(s, s.batch // world.size)  # before anything is computed; parts of a step may be smaller yet
-    crops = crops or Crops(s)
+    crops = crops or Crops(s, model.student.trunk.config.patch)
     total = steps_of(s, crops)
     warm = int(s.warmup * total)
     momentum = cosine(*s.momentum, total)

@@ -17,7 +17,7 @@ from sensorium.data.sources import open_source
 from sensorium.data.stream import Batches as RowsOfSteps
 from sensorium.data.stream import Sample, Stream, mix
 from sensorium.training.recipe import Batch, Batches
-from sensorium.training.recipes.dinov3_parts import Settings, steps_for, trunk_config
+from sensorium.training.recipes.dinov3_parts import Settings, steps_for
 from sensorium.training.recipes.vit import labels_of
 
 
@@ -45,8 +45,8 @@ class Crops:
     `finer` is how many times larger a teacher sees the large crops that are not distorted; 0: there are none.
     """
 
-    def __init__(self, s: Settings, *, sizes: Sequence[tuple[int, int]] = (), finer: float = 0.0) -> None:
-        self.seed, self.patch = s.seed, trunk_config(s).patch
+    def __init__(self, s: Settings, patch: int, *, sizes: Sequence[tuple[int, int]] = (), finer: float = 0.0) -> None:
+        self.seed, self.patch = s.seed, patch
         for size in (each for pair in sizes or [(s.size, s.local_size)] for each in pair):
             if size < self.patch or size % self.patch:
                 raise SensoriumError(f"crops of {size} pixels: take a multiple of the patch, which is {self.patch}")

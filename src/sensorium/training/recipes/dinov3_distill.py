@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from sensorium.data.errors import SensoriumError
 from sensorium.models.dinov3 import PRESETS, DINOv3
+from sensorium.objectives.distillation import sinkhorn
 from sensorium.training.ema import follow
 from sensorium.training.optimisers import LAST_LAYER, adamw
 from sensorium.training.parameter_groups import Multiplier
@@ -67,20 +68,19 @@ def dinov3_distill(s: Settings, world: World) -> Recipe:
     own = parts.sizes(parts.settings_of(s.teacher))
     torch.manual_seed(s.seed)
     teacher = parts.Branch(DINOv3(parts.trunk_config(own)), own)
-    prefix, state = "teacher.", read_weights(parts.checkpoint_of(s.teacher))
-    state = {name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}
-    parts.check_shapes(s.teacher, teacher.state_dict(), state)
-    teacher.load_state_dict(state)
+    parts.take(teacher, s.teacher, read_weights(parts.checkpoint_of(s.teacher)), "teacher.")
     sized = [student_of(s, own, name) for name in s.students]
     for name, each in zip(s.students, sized, strict=True):
         if (patch := parts.trunk_config(each).patch) != teacher.trunk.config.patch:
             raise SensoriumError(f"students: {name} has patches of {patch} pixels, its teacher of {own.patch}")
     model = Class(teacher, [parts.Branch(parts.trunk_of(each), each).train() for each in sized])
     ssl.check_groups(s, s.batch // world.size)
-    crops = Crops(sized[0])
+    crops = Crops(s, teacher.trunk.config.patch)
     total = ssl.steps_of(s, crops)
     momentum = cosine(*s.momentum, total)
-    balance = ssl.balanced_by(replace(s, centring="sinkhorn"), world, (torch.empty(0), torch.empty(0)))
+
+    def balance(logits: Tensor, which: int, temperature: float) -> Tensor:
+        return sinkhorn(logits, temperature, total=world.sum)
 
     def losses(batch: Batch, step: int) -> Mapping[str, Tensor]:
         views = ssl.Views.of(batch, crops.steps)

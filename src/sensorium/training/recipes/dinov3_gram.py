@@ -7,6 +7,8 @@ other to what an early teacher saw (Siméoni et al. 2025, section 4; https://arx
         --set start=dinov3-vit-l-16 size=224 local_size=96 batch=256 learning_rate=1e-5 precision=bf16
 """
 
+from collections.abc import Sequence
+from copy import deepcopy
 from dataclasses import dataclass
 
 import torch
@@ -49,16 +51,16 @@ def dinov3_gram(s: Settings, world: World) -> Recipe:
 
     sensorium train dinov3-gram --data things --set start=runs/ssl early=runs/ssl/checkpoints/step-00000500 --run runs/g
     """
-    return refined(s, world, Crops(s, finer=s.finer))
+    return refined(s, world)
 
 
-def refined(s: Settings, world: World, crops: Crops) -> Recipe:
-    """The same on crops of any sizes."""
+def refined(s: Settings, world: World, sizes: Sequence[tuple[int, int]] = ()) -> Recipe:
+    """The same on crops of several sizes, pairs of large and small ones."""
     if not s.start:
         raise SensoriumError("start: name the run, or the weights, that is refined")
     torch.manual_seed(s.seed)
     student = parts.Branch(parts.trunk_of(s), s)
-    model = parts.Distilled(student, anchor=parts.trunk_of(s))
+    model = parts.Distilled(student, anchor=deepcopy(student.trunk))
     if parts.is_run(s.start):
         parts.go_on(model, s.start)
     anchor = model.anchor
@@ -66,6 +68,7 @@ def refined(s: Settings, world: World, crops: Crops) -> Recipe:
     anchor.load_state_dict(model.teacher.trunk.state_dict())
     if s.early:
         anchor.load_state_dict(early_trunk(s.early, anchor))
+    crops = Crops(s, anchor.config.patch, sizes=sizes, finer=s.finer)
     return ssl.self_distillation(model, s, world, crops=crops, extra=anchored(model, anchor, crops, s))
 
 

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from sensorium.data.errors import SensoriumError
 from sensorium.training.recipe import Recipe
 from sensorium.training.recipes import dinov3_gram as gram
-from sensorium.training.recipes.dinov3_crops import Crops
 from sensorium.training.world import World
 
 
@@ -32,4 +31,4 @@ def dinov3_highres(s: Settings, world: World) -> Recipe:
     """
     if not s.large or len(s.large) != len(s.small):
         raise SensoriumError(f"large={s.large} and small={s.small}: as many of the one as of the other")
-    return gram.refined(s, world, Crops(s, sizes=list(zip(s.large, s.small, strict=True)), finer=s.finer))
+    return gram.refined(s, world, list(zip(s.large, s.small, strict=True)))

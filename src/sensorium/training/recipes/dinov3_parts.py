@@ -148,14 +148,12 @@ def taught(source: str) -> tuple[DINOv3, Preprocess]:
         if not isinstance(loaded.model, DINOv3) or loaded.preprocess is None:
             raise SensoriumError(f"{source} is {loaded.found}, no DINOv3 ViT")
         return loaded.model, loaded.preprocess
-    prefix, state = "teacher.trunk.", read_weights(checkpoint_of(source))
+    state = read_weights(checkpoint_of(source))
     if not any(name.startswith("student.trunk.") for name in state):  # of another recipe, or of several students
         raise SensoriumError(f"{source} is no run of self-supervision: name a model that it wrote, in RUN/model")
-    state = {name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}
     s = settings_of(source)
     trunk = DINOv3(trunk_config(s))
-    check_shapes(source, trunk.state_dict(), state)
-    trunk.load_state_dict(state)
+    take(trunk, source, state, "teacher.trunk.")
     return trunk.eval().requires_grad_(False), steps_for(s.size)
 
 
@@ -200,6 +198,13 @@ def go_on(model: Distilled, place: str) -> None:
     names = [name for name in mine if not name.startswith("anchor.")]
     check_shapes(place, {name: mine[name] for name in names}, {name: state[name] for name in names if name in state})
     model.load_state_dict(mine | {name: state[name] for name in names})
+
+
+def take(module: nn.Module, place: str, state: Mapping[str, Tensor], prefix: str) -> None:
+    """Load those weights of a run's state whose names begin so. Raises SensoriumError where they do not fit."""
+    own = {name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}
+    check_shapes(place, module.state_dict(), own)
+    module.load_state_dict(own)
 
 
 def check_shapes(place: str, mine: Mapping[str, Tensor], theirs: Mapping[str, Tensor]) -> None:
