@@ -3,7 +3,7 @@
 import json
 import os
 import sys
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
@@ -12,9 +12,10 @@ from typing import Any
 from rich.console import Console
 from rich.theme import Theme
 
-from sensorium.data.errors import printable
+from sensorium.data.errors import Unreadable, printable
 
 THEME = Theme({"path": "default", "quiet": "bright_black", "good": "green", "mark": "bold", "bar.complete": "green"})
+LISTED = 5  # unreadable files that a terminal is told of
 
 
 class _Console(Console):
@@ -67,6 +68,17 @@ def short(path: str | os.PathLike[str]) -> str:
 def count(number: int, noun: str) -> str:
     """`1 picture`, `1,204 pictures`."""
     return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
+def tell_unread(console: Console, problems: Sequence[Unreadable], said: str, where: str) -> None:
+    """What is said of files that could not be read, the first few of them with reasons, and where all are listed."""
+    if not problems:
+        return
+    console.print(f"[mark]{said}:")
+    for each in problems[:LISTED]:
+        console.print(f"  {short(each.path)}: {printable(each.reason)}", markup=False)
+    if len(problems) > LISTED:
+        console.print(f"  [quiet]… all {len(problems):,}: {where}")
 
 
 def duration(seconds: float) -> str:

@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from cyclopts import Parameter
 
 from sensorium.app.commands import DONE, Json, app
-from sensorium.app.console import count, duration, short, stderr, stdout, write_json
-from sensorium.app.indexing import LISTED, progress_bar
-from sensorium.data.errors import printable
+from sensorium.app.console import count, duration, short, stderr, stdout, tell_unread, write_json
+from sensorium.app.indexing import progress_bar
 
 if TYPE_CHECKING:
     from sensorium.tasks.collection import Outcome
@@ -120,10 +119,5 @@ def _print(outcome: "Outcome", out: Path) -> None:
     if outcome.computed:
         pace = outcome.computed / outcome.seconds
         console.print(f"[quiet]{duration(outcome.seconds)}, {pace:.1f} pictures per second")
-    if outcome.unreadable:
-        errors = stderr()
-        errors.print(f"[mark]{count(len(outcome.unreadable), 'picture')} could not be read:")
-        for each in outcome.unreadable[:LISTED]:
-            errors.print(f"  {short(each.path)}: {printable(each.reason)}", markup=False)
-        if len(outcome.unreadable) > LISTED:
-            errors.print(f"  [quiet]… all {len(outcome.unreadable):,}: {short(out)}/damaged-*.parquet, or --json")
+    unread = f"{count(len(outcome.unreadable), 'picture')} could not be read"
+    tell_unread(stderr(), outcome.unreadable, unread, f"{short(out)}/damaged-*.parquet, or --json")

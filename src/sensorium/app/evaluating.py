@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, cast, get_args
 
 from sensorium.app.collection import load_model
-from sensorium.app.console import count, short, stderr, stdout, write_json
+from sensorium.app.console import count, short, stderr, stdout, tell_unread, write_json
 from sensorium.app.evaluating_dense import DenseProtocol, Words, check, prepare_dense
-from sensorium.app.indexing import LISTED, progress_bar
+from sensorium.app.indexing import progress_bar
 from sensorium.data.errors import SensoriumError, printable
 
 if TYPE_CHECKING:
@@ -192,13 +192,8 @@ def _print(embedder: "Embedder", result: "Result", data: str, rows: Sequence["Pu
         console.print(f"  {name:<28} {row.value:>8}  {row.source}", markup=False)
         if row.differs:
             console.print(f"  {'':<37}  {row.differs}", style="quiet", markup=False)
-    if result.unreadable:
-        errors = stderr()
-        errors.print(f"[mark]{count(len(result.unreadable), 'picture')} could not be read and count for nothing:")
-        for each in result.unreadable[:LISTED]:
-            errors.print(f"  {short(each.path)}: {printable(each.reason)}", markup=False)
-        if len(result.unreadable) > LISTED:
-            errors.print(f"  [quiet]… all {len(result.unreadable):,}: --json")
+    unread = f"{count(len(result.unreadable), 'picture')} could not be read and count for nothing"
+    tell_unread(stderr(), result.unreadable, unread, "--json")
 
 
 def _shown(name: str, value: float) -> str:

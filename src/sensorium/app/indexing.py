@@ -6,14 +6,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sensorium.app.collection import index_for
-from sensorium.app.console import count, duration, short, stderr, stdout, write_json
+from sensorium.app.console import count, duration, short, stderr, stdout, tell_unread, write_json
 from sensorium.data.errors import printable
 
 if TYPE_CHECKING:
     from sensorium.search.index import Progress, Report
     from sensorium.tasks import features as tasks
 
-LISTED = 5
 STAGES = {"looking": "looking for pictures", "embedding": "understanding", "linking": "linking"}
 
 
@@ -87,12 +86,8 @@ def print_report(report: "Report", *, interrupted: bool = False) -> None:
     if report.embedded:
         took = f"{duration(report.seconds)}, {rate(report):.1f} images per second"
         console.print(f"[quiet]{count(report.embedded, 'picture')} understood in {took}")
-    if report.unreadable:
-        console.print(f"[mark]{count(len(report.unreadable), 'file')} could not be read:")
-        for each in report.unreadable[:LISTED]:
-            console.print(f"  {short(each.path)}: {printable(each.reason)}", markup=False)
-        if len(report.unreadable) > LISTED:
-            console.print(f"  [quiet]… all {len(report.unreadable):,}: sensorium index --unreadable")
+    said = f"{count(len(report.unreadable), 'file')} could not be read"
+    tell_unread(console, report.unreadable, said, "sensorium index --unreadable")
 
 
 @contextmanager

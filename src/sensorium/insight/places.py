@@ -21,6 +21,7 @@ from sensorium.models.clip import VisionResNet
 from sensorium.models.convnext import ConvNeXt
 from sensorium.models.efficientnet import EfficientNetLite
 from sensorium.nn.attention import Tokens
+from sensorium.nn.patch_maps import final_norm
 
 Map = Float[Tensor, "rows columns channels"]
 STRIDE = 32  # pixels between two places of a convolutional network's last map
@@ -49,8 +50,7 @@ class Transformed:
             self.vit.tokens(image)
         grid = grid_of(self.vit, *image.shape[-2:])
         patches = kept[0][0, -grid.rows * grid.columns :]
-        norm = getattr(self.vit, "norm", None) or getattr(self.vit, "norm_out", None)
-        patches = norm(patches) if wanted == self.depth and norm is not None else patches
+        patches = final_norm(self.vit)(patches) if wanted == self.depth else patches
         return patches.float().unflatten(0, (grid.rows, grid.columns)).cpu()
 
 
