@@ -274,7 +274,8 @@ def labelled(s: Settings) -> Labels | None:
     """What a trunk is asked about: the set's own test, or `validation` with the classes of `data`, named or numbered;
     None without. Raises SensoriumError where one side has no labels, or means others by them."""
     if s.data == "things":
-        return Labels(train=things("train"), test=things("validation"), classes=len(things().classes), label=label_of)
+        train = things("train")
+        return Labels(train=train, test=things("validation"), classes=len(train.classes), label=label_of)
     if s.data == "emoji":
         return labels_of(s.data, s.validation, s.held_out)
     if not s.validation:
