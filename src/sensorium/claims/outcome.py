@@ -77,7 +77,7 @@ class Outcome:
         places = figure.subplots(rows, columns, squeeze=False).flatten()
         for empty in places[len(panels) :]:
             empty.set_axis_off()
-        for axis, panel in zip(places, panels, strict=False):
+        for axis, panel in zip(places[: len(panels)], panels, strict=True):
             for marker, curve in zip("osD^vPX*", (c for c in self.curves if c.panel == panel), strict=False):
                 axis.plot(curve.x, curve.y, marker=marker, markersize=4, label=curve.name)
             axis.set(title=panel, xlabel=self.axes[panel][0], ylabel=self.axes[panel][1])

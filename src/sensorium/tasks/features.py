@@ -103,7 +103,9 @@ def compute(
             for batched, faults in embedder.read([some[number] for number in rest], what, batch=batch):
                 if len(batched):
                     vectors.append(batched)
-                kept += [number for number, fault in zip(rest[at:], faults, strict=False) if fault is None]
+                kept += [
+                    number for number, fault in zip(rest[at : at + len(faults)], faults, strict=True) if fault is None
+                ]
                 bad += [fault for fault in faults if fault is not None]
                 at += len(faults)
                 computed += len(faults)
