@@ -60,8 +60,11 @@ def _soundfile(name: str) -> Sound | None:
         with file:
             given = 0
             try:
-                # Where every sample is stored by itself, seeking gives the same ones as reading does.
-                if passed and file.subtype.startswith(STORED) and passed < file.frames:
+                # Where every sample is stored by itself, seeking gives the same ones as reading does. In others a
+                # decoder that was moved stumbles; soundfile moves it after each reading, unless it thinks it cannot.
+                if not file.subtype.startswith(STORED):
+                    file.seekable = lambda: False
+                elif passed < file.frames:
                     given = int(file.seek(passed))
                 while given < passed and (read := len(file.read(min(CHUNK, passed - given), dtype="float32"))):
                     given += read
