@@ -88,6 +88,8 @@ def _av(name: str) -> Sound:
             if not container.streams.audio:
                 raise Unreadable(name, SILENT)
             heard: Any = container.streams.audio[0]
+            if heard.codec_context is None or not heard.rate:
+                raise Unreadable(name, "its sound is coded in a way that is not known")
             rate = int(heard.rate)
             seconds = float(heard.duration * heard.time_base if heard.duration else (container.duration or 0) / 1e6)
     except (FFmpegError, ValueError) as error:
