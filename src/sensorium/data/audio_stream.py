@@ -17,6 +17,7 @@ from sensorium.data.errors import Unreadable
 from sensorium.data.media import regular_file
 
 CHUNK = 1 << 16  # samples that are read at once
+FASTEST = 1_000_000  # samples a second that any recorder takes: beyond, a header is damaged
 STORED = ("PCM_", "FLOAT", "DOUBLE", "ULAW", "ALAW")
 SILENT = "holds no sound"
 APART = 0.02  # seconds by which time stamps and samples may disagree before one is taken for a gap
@@ -43,7 +44,10 @@ def open_sound(path: str | os.PathLike[str]) -> Sound:
     Raises Unreadable, also while the samples come, where the file is damaged further on.
     """
     name = regular_file(path)
-    return _soundfile(name) or _av(name)
+    sound = _soundfile(name) or _av(name)
+    if sound.rate > FASTEST:
+        raise Unreadable(name, f"states {sound.rate:,} samples a second: damaged?")
+    return sound
 
 
 def _soundfile(name: str) -> Sound | None:
@@ -60,8 +64,11 @@ def _soundfile(name: str) -> Sound | None:
         with file:
             given = 0
             try:
-                # Where every sample is stored by itself, seeking gives the same ones as reading does.
-                if passed and file.subtype.startswith(STORED) and passed < file.frames:
+                # Where every sample is stored by itself, seeking gives the same ones as reading does. In others a
+                # decoder that was moved stumbles; soundfile moves it after each reading, unless it thinks it cannot.
+                if not file.subtype.startswith(STORED):
+                    file.seekable = lambda: False
+                elif passed < file.frames:
                     given = int(file.seek(passed))
                 while given < passed and (read := len(file.read(min(CHUNK, passed - given), dtype="float32"))):
                     given += read
@@ -85,6 +92,8 @@ def _av(name: str) -> Sound:
             if not container.streams.audio:
                 raise Unreadable(name, SILENT)
             heard: Any = container.streams.audio[0]
+            if heard.codec_context is None or not heard.rate:
+                raise Unreadable(name, "its sound is coded in a way that is not known")
             rate = int(heard.rate)
             seconds = float(heard.duration * heard.time_base if heard.duration else (container.duration or 0) / 1e6)
     except (FFmpegError, ValueError) as error:
