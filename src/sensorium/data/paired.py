@@ -89,6 +89,8 @@ class Pair:
             view = self.view(sample["views"], number) if "views" in sample else self.view(key, 0)
             return {"seen": seen[number], self.sense: self.sensed(sample, view, generator)}
         view = self.view(key, 0)
+        if self.sense in ("depth", "thermal"):  # read once for both sides
+            sample = {**sample, self.sense: map_of(sample, self.sense)}
         picture = self.picture(sample, view)
         return {"image": picture, self.sense: self.sensed(sample, view, generator)}
 
@@ -137,7 +139,7 @@ class Pair:
             recording = motion_of(sample)
             begin = moved_at(sample, recording, reads.seconds, time)
             return recording.window(begin, begin + reads.seconds, reads.steps)
-        values = raster_of(sample, self.sense)
+        values = _values(sample, self.sense)
         if view is None or generator is None:
             return reads(values)
         if isinstance(reads, DepthSteps):
@@ -170,7 +172,7 @@ class Pair:
 
     def _check_aligned(self, sample: Sample, width: int, height: int) -> None:
         if self.sense in ("depth", "thermal"):
-            rows, columns = raster_of(sample, self.sense).shape
+            rows, columns = _values(sample, self.sense).shape
             if abs(log(width / height * rows / columns)) > APART:
                 sizes = f"the picture is {width}x{height} and its {self.sense} {columns}x{rows}"
                 raise Unreadable(_name(sample), f"{sizes}: not one view, pixel by pixel")
@@ -189,16 +191,20 @@ def _cut(values: Float[Tensor, "h w"], box: Sequence[float], size: int) -> Float
     return F.interpolate(part, size=(size, size), mode="bilinear", antialias=True)[0]
 
 
-def raster_of(sample: Sample, sense: Paired) -> Float[Tensor, "h w"]:
-    """Disparity in pixels, or warmth, of a sample. Raises Unreadable, and SensoriumError where no unit is stated."""
+def map_of(sample: Sample, sense: Paired) -> DepthMap | HeatMap:
+    """The depth or heat of a sample. Raises Unreadable, and SensoriumError where no unit is stated."""
     source: Any = sample[sense]
-    if isinstance(source, DepthMap):
-        return source.disparity
-    if isinstance(source, HeatMap):
-        return source.warmth
+    if isinstance(source, DepthMap | HeatMap):
+        return source
     if sense == "thermal":
-        return read_thermal(source).warmth
-    return read_depth(source, **{key: sample.get(key) for key in ("unit", "focal", "baseline")}).disparity
+        return read_thermal(source)
+    return read_depth(source, **{key: sample.get(key) for key in ("unit", "focal", "baseline")})
+
+
+def _values(sample: Sample, sense: Paired) -> Float[Tensor, "h w"]:
+    """Disparity in pixels, or warmth."""
+    found = map_of(sample, sense)
+    return found.disparity if isinstance(found, DepthMap) else found.warmth
 
 
 def motion_of(sample: Sample) -> Motion:
