@@ -4,7 +4,7 @@ two frames a clip, three crops along the longer side. Only the frames that are u
 
 import math
 import os
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import count, islice
@@ -115,6 +115,13 @@ def read_clips(
         order = sorted({index for indices in wanted for index in indices})
         found = {index: player.show(index / rate) for index in order}
     return [torch.stack([found[index] for index in indices], dim=1) for indices in wanted]
+
+
+def frames_at(path: str | os.PathLike[str], times: Sequence[float]) -> UInt8[Tensor, "n 3 h w"]:
+    """What a film shows at rising times, in seconds; its last frame where it is over. Raises Unreadable."""
+    with _opened(os.fsdecode(path)) as (container, stream):
+        player = _Player(container, stream)
+        return torch.stack([player.show(time) for time in times])
 
 
 def video_length(path: str | os.PathLike[str]) -> float | None:

@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from sensorium.checkpoints.bindings import is_binding, read_binding
 from sensorium.checkpoints.format import Config
 from sensorium.checkpoints.load import Loaded, fingerprint, load_model, save_model
 from sensorium.data.errors import SensoriumError
@@ -22,6 +23,7 @@ from sensorium.models.imagebind import Trunk as Tower
 from sensorium.models.vit import ViT
 from sensorium.nn.allocator import keep_freed_memory
 from sensorium.nn.packed import pack
+from sensorium.tasks.bindings import bound
 from sensorium.tasks.embedding import Blind, Embedder, ImageTower, Precision, TextTower, choose
 from sensorium.tasks.senses import SenseTower
 from sensorium.tasks.towers import bound_senses, films_as_pictures
@@ -52,11 +54,12 @@ def load(
     """A model with its preprocessing, recognised by the names in its file alone.
 
     `source` is `pocket` (the embedded default), a preset such as `clip-vit-b-32` (fetched from the hub once), a
-    hub id (`org/name`, `org/name@revision`), a folder as transformers, timm or open_clip write it, or an official
-    checkpoint file. A model that reads pictures alone comes as an `Embedder`; one that reads words with regions,
-    pages or clips comes as `Loaded`: its `model`, ready to call, and `found`, which says what it is.
-    `senses` loads a part of an ImageBind, such as ("image", "audio"): the rest is not read, and vectors can be compared
-    with those of the whole. `precision="auto"` takes bf16 where the hardware multiplies it faster than fp32. Raises
+    hub id (`org/name`, `org/name@revision`), a folder as transformers, timm or open_clip write it, an official
+    checkpoint file, or a binding (senses trained for another model, which is loaded with them). A model that reads
+    pictures alone comes as an `Embedder`; one that reads words with regions, pages or clips comes as `Loaded`: its
+    `model`, ready to call, and `found`, which says what it is. `senses` loads a part of an ImageBind or of a binding,
+    such as ("image", "audio"): the rest is not read, and vectors can be compared with those of the whole.
+    `precision="auto"` takes bf16 where the hardware multiplies it faster than fp32. Raises
     CheckpointError naming the file or tensor at fault, with the remedy.
     """
     place, digits = choose(device, precision)
@@ -66,6 +69,10 @@ def load(
         if senses is not None:
             raise SensoriumError("pocket is loaded whole: leave senses out")
         return _pocket(place)
+    if is_binding(source):
+        binding = read_binding(source)
+        base = load(binding.towers, device=device, precision=precision)
+        return bound(base, binding, source, senses)
     loaded = load_model(source, revision=revision, config=config, senses=senses)
     loaded.model.to(place)
     embeds = isinstance(loaded.model, ImageBind) or (
