@@ -195,6 +195,7 @@ def save(model: Embedder | Loaded | nn.Module, folder: str | Path, *, naming: st
 def _pocket(device: torch.device) -> Embedder:
     from sensorium.checkpoints.pocket import fingerprint as pocket_fingerprint
     from sensorium.checkpoints.pocket import load_pocket
+    from sensorium.tasks.hearing import Hearing
 
     model, preprocess, tokenizer = load_pocket()
     model.to(device)
@@ -209,7 +210,7 @@ def _pocket(device: torch.device) -> Embedder:
         dim=model.config.embed,
         image=model.embed_image,
         text=text,
-        senses={"video": films_as_pictures(model.embed_image, preprocess)},
+        senses={"video": films_as_pictures(model.embed_image, preprocess), "audio": Hearing(device).tower},
         features=model.represent,
         scores=model.classify,
         preprocess=preprocess,
