@@ -50,10 +50,10 @@ def search_collection(
 
 def needed(terms: Sequence["Term"]) -> "set[Sense]":
     """The senses that a question takes: words always, since answers are judged by them; others for files."""
-    from sensorium.data.kinds import kind_of
+    from sensorium.data.kinds import Kind, kind_of
     from sensorium.tasks.pieces import WAYS
 
-    kinds = [kind_of(term.file) for term in terms if term.file is not None]
+    kinds: list[Kind | None] = [kind_of(term.file) for term in terms if term.file is not None]
     return {"text", *(sense for kind in kinds if kind is not None for sense in WAYS[kind])}
 
 
