@@ -164,6 +164,19 @@ def video_segments(
         yield from islice(video_segments(path, seconds=seconds, frames=frames), skip, None)
 
 
+def frame_at(path: str | os.PathLike[str], seconds: float | None = None) -> UInt8[Tensor, "3 h w"]:
+    """What a film shows at a time, its last frame where it is over; without a time, a second into it or its middle.
+
+    Raises Unreadable.
+    """
+    with _opened(os.fsdecode(path)) as (container, stream):
+        if seconds is None:
+            seconds = min(1.0, (_duration(container, stream) or 0.0) / 2)
+        player = _Player(container, stream)
+        first = player.show(0.0)  # stands where the film is cut off before that time
+        return player.show(seconds) if seconds > 0 else first
+
+
 @contextmanager
 def _opened(name: str) -> Generator[tuple[Any, Any]]:
     """A film's container and its stream of pictures; what FFmpeg raises meanwhile becomes Unreadable."""
