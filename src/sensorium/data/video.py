@@ -141,6 +141,18 @@ def video_segments(path: str | os.PathLike[str], *, seconds: float = 2.0, frames
             raise Unreadable(path, f"ends after {player.end:.1f} s of the {duration:.1f} s that it states: cut off?")
 
 
+def frame_at(path: str | os.PathLike[str], time: float | None = None) -> UInt8[Tensor, "3 h w"]:
+    """The upright frame that a film shows at a second, by default after a third of it; the last where it is over.
+
+    Only what lies after the key frame before it is decoded. Raises Unreadable.
+    """
+    with _opened(os.fsdecode(path)) as (container, stream):
+        player = _Player(container, stream)
+        first = player.show(0.0)
+        time = (_duration(container, stream) or 0.0) / 3 if time is None else time
+        return player.show(time) if time > 0 else first
+
+
 @contextmanager
 def _opened(name: str) -> Generator[tuple[Any, Any]]:
     """A film's container and its stream of pictures; what FFmpeg raises meanwhile becomes Unreadable."""
