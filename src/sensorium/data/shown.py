@@ -54,8 +54,8 @@ def picture_of(
 ) -> Image.Image:
     """A file of this kind in RGB, its longer side `size` (16 to 2048) pixels; a smaller picture stays as it is.
 
-    at    the second where a moment of a film, sound or recording (on its own clock) begins. Without it a film is what
-          it shows after a third, a sound its first ten seconds, a recording is whole
+    at    the second where a moment of a film, sound or recording begins, from its first frame or reading on. Without
+          it a film is what it shows after a third, a sound its first ten seconds, a recording is whole
     page  of a document, from 1: the first where none is said
 
     Raises Unreadable where it cannot be shown, naming the file.
@@ -129,11 +129,13 @@ def _heard(name: str, begin: float, seconds: float) -> tuple[torch.Tensor, int]:
 
 def _curves(motion: Motion, at: float | None, size: int) -> Image.Image:
     """Acceleration above, turning below, each over its own range; where nothing was read there is no line."""
-    begin, end = (motion.begin, motion.end) if at is None else (at, at + MOVED)
+    begin, end = motion.begin, motion.end
+    if at is not None:
+        begin, end = begin + at, begin + at + MOVED
     first, last = np.searchsorted(motion.times, [begin, end])
     times, readings = motion.times[first:last], motion.readings[first:last]
     if len(times) < 2:
-        raise Unreadable(motion.name, f"no readings from {begin:.1f} to {end:.1f} s")
+        raise Unreadable(motion.name, f"no readings from {at or 0:.1f} s on")
     over = 3  # drawn so many times larger, that lines are smooth
     width, height = size * over, round(size * WIDE) * over
     image = Image.new("RGB", (width, height), PAPER)
