@@ -21,6 +21,9 @@ from sensorium.data.rasters import COLOURED, EXR, NPY, NPZ
 Kind = Literal["picture", "video", "sound", "depth", "thermal", "motion", "document"]
 KINDS: tuple[Kind, ...] = ("picture", "video", "sound", "depth", "thermal", "motion", "document")
 
+Sense = Literal["image", "text", "video", "audio", "depth", "thermal", "motion"]  # how a model takes something in
+SENSES: tuple[Sense, ...] = ("image", "text", "video", "audio", "depth", "thermal", "motion")
+
 NAMES: dict[Kind, frozenset[str]] = {
     "depth": frozenset({"depth", "depths", "disparity", "disparities", "depthmap", "depthmaps"}),
     "thermal": frozenset({"thermal", "infrared", "lwir", "flir", "radiometric", "thermography"}),

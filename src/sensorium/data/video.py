@@ -7,7 +7,7 @@ import os
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import count
+from itertools import count, islice
 from typing import Any
 
 import numpy as np
@@ -115,18 +115,29 @@ def read_clips(
     return [torch.stack([found[index] for index in indices], dim=1) for indices in wanted]
 
 
-def video_segments(path: str | os.PathLike[str], *, seconds: float = 2.0, frames: int = 2) -> Iterator[VideoSegment]:
+def video_length(path: str | os.PathLike[str]) -> float | None:
+    """How many seconds a film states that it has; None where it states nothing. Raises Unreadable."""
+    with _opened(os.fsdecode(path)) as (container, stream):
+        return _duration(container, stream)
+
+
+def video_segments(
+    path: str | os.PathLike[str], *, seconds: float = 2.0, frames: int = 2, skip: int = 0
+) -> Iterator[VideoSegment]:
     """A film of any length, stretch by stretch: `frames` evenly spaced ones of every `seconds`, the ends among them.
 
     Only one stretch is in memory. A frame counts as shown until the next one, so that frames of unequal length stand
     where they are seen; the last stretch is as long as what is left. A film that states no length is read to its end.
+    The first `skip` stretches are passed over: they are sought, and decoded only where the film cannot be sought in.
 
     Raises Unreadable: at once where it is no film, and after the last whole stretch where it ends before the length
     that it states.
     """
     with _opened(os.fsdecode(path)) as (container, stream):
         duration, player = _duration(container, stream), _Player(container, stream)
-        for number in count():
+        # The stretch before is looked at too: it tells whether the film goes that far.
+        sought = not skip or player.seek((skip - 1) * seconds)
+        for number in count(max(0, skip - 1)) if sought else ():
             begin = number * seconds
             if player.over(begin) or (duration is not None and begin > duration - player.usual / 2):
                 break
@@ -136,9 +147,12 @@ def video_segments(path: str | os.PathLike[str], *, seconds: float = 2.0, frames
             shown = [player.show(time) for time in times]
             if player.over(end):
                 end = min(end, max(player.end, begin + player.usual))
-            yield VideoSegment(begin, end, torch.stack(shown, dim=1))
-        if duration is not None and player.over(duration) and player.end < duration - max(seconds, 1.0):
+            if number >= skip:
+                yield VideoSegment(begin, end, torch.stack(shown, dim=1))
+        if sought and duration is not None and player.over(duration) and player.end < duration - max(seconds, 1.0):
             raise Unreadable(path, f"ends after {player.end:.1f} s of the {duration:.1f} s that it states: cut off?")
+    if not sought:
+        yield from islice(video_segments(path, seconds=seconds, frames=frames), skip, None)
 
 
 def frame_at(path: str | os.PathLike[str], time: float | None = None) -> UInt8[Tensor, "3 h w"]:
@@ -215,6 +229,18 @@ class _Player:
         pixels = self.shown.to_ndarray(format="rgb24")
         upright = np.rot90(pixels, round(self.shown.rotation / 90)).copy()
         return torch.from_numpy(upright).permute(2, 0, 1)
+
+    def seek(self, time: float) -> bool:
+        """Go on to a time without decoding what lies before; False where that cannot be, and all is to be decoded."""
+        from av.error import FFmpegError
+
+        if time <= self.reach:
+            return True
+        try:
+            self._seek(time, -math.inf)
+        except FFmpegError:
+            return False
+        return self.following is not None and self._at(self.following) <= time
 
     def over(self, time: float) -> bool:
         """Whether nothing is shown any more at a time."""
