@@ -139,7 +139,7 @@ def test_a_page_of_a_document(tmp_path: Path) -> None:
     with pytest.raises(Unreadable, match="has no page 3: 2 in all"):
         picture_of(tmp_path / "a.pdf", "document", page=3)
     (tmp_path / "b.pdf").write_bytes(b"%PDF-1.7 and nothing")
-    with pytest.raises(Unreadable, match="no PDF that can be read"):
+    with pytest.raises(Unreadable, match="damaged, or cut off"):
         picture_of(tmp_path / "b.pdf", "document")
 
 

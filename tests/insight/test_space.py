@@ -67,7 +67,6 @@ def test_without_means_there_is_no_gap_and_partners_are_nearest() -> None:
     assert after.apart[0, 1] < 0.15
     assert after.paired[0, 1] > 0.9
     assert abs(float(after.unpaired[0, 1])) < 0.1
-    assert "pictures and sounds" in in_words(before)
     torch.testing.assert_close(off.norm(dim=-1), torch.ones(40))
     lone = centred(torch.cat([vectors, vectors[:1]]), [*senses, "text"])
     assert lone[-1].tolist() == [0.0] * 32, "one thing alone is its own mean"
@@ -92,6 +91,11 @@ def test_map_is_the_same_in_every_run_and_finds_the_pairs() -> None:
     assert second.neighbours is not None
     assert torch.equal(first.neighbours, second.neighbours)
     assert torch.equal(first.components, second.components)
+    said = in_words(first)
+    assert said.startswith(f"means of pictures and sounds {float(first.gap.apart[0, 1]):.2f} apart; cosine of pairs 0.")
+    assert said.endswith(
+        f"with means taken off {float(first.rest.paired[0, 1]):.2f} and {float(first.rest.unpaired[0, 1]):.2f}"
+    )
     apart = torch.cdist(first.neighbours[0], first.neighbours[0])
     apart.fill_diagonal_(math.inf)
     side = torch.tensor([sense == "image" for sense in senses])

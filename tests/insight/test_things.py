@@ -40,6 +40,13 @@ def test_what_could_mean_two_is_no_pair() -> None:
     assert pairs_of(things(("text", "???")), things(("text", "!!"))) == []
 
 
+def test_one_file_that_is_seen_and_heard() -> None:
+    film = [Thing(sense=sense, name="dog.mp4", file="a/dog.mp4") for sense in ("video", "audio")]
+    others = things(("audio", "dog.wav"), ("image", "dog.jpg"))
+    assert partners([*film, *others]) == [(0, 1), (0, 3)]
+    assert pairs_of(film, film) == [(0, 0), (0, 1), (1, 0), (1, 1)]
+
+
 def test_a_long_name_keeps_its_ending() -> None:
     film = Thing(
         sense="video",

@@ -1,4 +1,4 @@
-"""The looks into a space of many senses: similarities of two sets, the nearest of every sense to a question, the map."""
+"""The looks into a space of many senses: similarities of two sets, the nearest of each to a question, the map."""
 
 import re
 from collections.abc import Callable, Iterable, Sequence
@@ -60,7 +60,8 @@ class Part:
                 picture = picture_of(self.path, kind, at=at, page=self.page, size=SHOWN)
             except Unreadable:  # it was read a moment ago: gone since
                 picture = None
-        return Thing(sense=self.sense, name=self.name, said=said, picture=picture)
+        file = None if self.path is None else str(self.path)
+        return Thing(sense=self.sense, name=self.name, file=file, said=said, picture=picture)
 
 
 def files_below(roots: Sequence[Path]) -> tuple[list[Path], list[Unreadable]]:
@@ -85,7 +86,9 @@ def similarity(view: View) -> Seen:
     others, problems = files_below([Path(each) for each in view.wanted.against])
     view.problems += problems
     second, columns = _wholes(*_parts(view, others, view.wanted.texts))
-    found = similarity_of_sets(_any(rows, "FILES"), _any(columns, "--against and --text"), view.embedder.logit_scale)
+    found = similarity_of_sets(
+        _any(view, rows, "the files"), _any(view, columns, "--against"), view.embedder.logit_scale
+    )
     names = [[part.thing(drawn=False) for part in parts] for parts in (first, second)]
     pairs = pairs_of(*names)
     low, high = float(found.cosines.min()), float(found.cosines.max())
@@ -111,7 +114,7 @@ def panel(view: View) -> Seen:
     asked = view.wanted.query or ""
     question, vector = _question(view, asked)
     parts, vectors = _parts(view, _others(view.files, question), view.wanted.texts)
-    _any(vectors, "FILES")
+    _any(view, vectors, "the files")
     rows: list[tuple[str, Nearest, list[Part]]] = []
     for (kind, sense), label in ROWS.items():
         places = [i for i, part in enumerate(parts) if (part.kind, part.sense) == (kind, sense)]
@@ -137,7 +140,7 @@ def panel(view: View) -> Seen:
     )
 
 
-def map(view: View) -> Seen:
+def space(view: View) -> Seen:
     """All things of all senses in a plane, and how far the senses lie apart."""
     from sensorium.insight.space import MOST, draw_space, in_words, space_map
     from sensorium.insight.things import partners
@@ -149,7 +152,7 @@ def map(view: View) -> Seen:
         parts, vectors = [parts[i] for i in some], vectors[some]
     senses = [part.sense for part in parts]
     pairs = partners([part.thing(drawn=False) for part in parts])
-    found = space_map(_any(vectors, "FILES"), senses, pairs)
+    found = space_map(_any(view, vectors, "the files"), senses, pairs)
     of = f" of {whole:,}, evenly spread" if whole > MOST else ""
     return Seen(
         numbers={
@@ -165,8 +168,7 @@ def map(view: View) -> Seen:
             **{f"rest_{key}": getattr(found.rest, key) for key in ("within", "paired", "unpaired")},
         },
         draw=lambda name: draw_space(found, senses, pairs, f"{name}: a space of {len(set(senses))} senses", of),
-        sentence=f"{_counted(parts)}{of}, {count(len(pairs), 'pair')}; {in_words(found.gap)}; "
-        f"with means taken off, {in_words(found.rest)}",
+        sentence=f"{_counted(parts)}{of}, {count(len(pairs), 'pair')}; {in_words(found)}",
     )
 
 
@@ -266,9 +268,11 @@ def _wholes(parts: Sequence[Part], vectors: "Tensor") -> "tuple[list[Part], Tens
     return whole, F.normalize(means, dim=-1)
 
 
-def _any(vectors: "Tensor", where: str) -> "Tensor":
+def _any(view: View, vectors: "Tensor", where: str) -> "Tensor":
+    """The vectors; raises SensoriumError where there are none, with the reasons."""
     if not len(vectors):
-        raise SensoriumError(f"nothing to look at in {where}: no file that this model takes in could be read")
+        reasons = "; ".join([*view.remarks, *map(str, view.problems[:7])])
+        raise SensoriumError(f"nothing to look at in {where}: {reasons or 'there is no file of a kind that is known'}")
     return vectors
 
 
@@ -288,11 +292,9 @@ def _named(name: str, parts: Iterable[Part]) -> dict[str, Any]:
 
 
 def _counted(parts: Sequence[Part]) -> str:
-    """`2 pictures, 1 film, 3 texts`, as far as there are."""
-    from sensorium.insight.things import LOOKS
+    from sensorium.insight.things import counted
 
-    numbers = {sense: sum(part.sense == sense for part in parts) for sense in LOOKS}
-    return ", ".join(f"{number:,} of {LOOKS[sense][0]}" for sense, number in numbers.items() if number)
+    return counted([part.sense for part in parts])
 
 
 def _clock(seconds: float) -> str:
@@ -301,4 +303,4 @@ def _clock(seconds: float) -> str:
     return f"{minutes // 60}:{minutes % 60:02}:{rest:02}" if minutes >= 60 else f"{minutes}:{rest:02}"
 
 
-LOOKS: dict[str, Callable[[View], Seen]] = {"similarity": similarity, "panel": panel, "map": map}
+LOOKS: dict[str, Callable[[View], Seen]] = {"similarity": similarity, "panel": panel, "map": space}

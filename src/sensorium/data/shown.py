@@ -5,7 +5,6 @@ blue (far) to red (near), heat from black (cold) to yellow (warm), each over the
 """
 
 import os
-import threading
 from collections.abc import Sequence
 from typing import Any
 
@@ -22,6 +21,7 @@ from sensorium.data.image import read_image
 from sensorium.data.kinds import Kind
 from sensorium.data.media import regular_file
 from sensorium.data.motion import Motion, read_motion
+from sensorium.data.pdf import pdf_length, pdf_pages
 from sensorium.data.thermal import read_thermal
 from sensorium.data.video import frame_at
 
@@ -45,7 +45,6 @@ HEARD, BEFORE = 5.0, 1.5  # seconds of a sound around a moment, and how many of 
 FIRST = 10.0  # seconds of a sound that stand for the whole
 LOUD = 14.0  # how far below the loudest the darkest is, in natural logarithms of energy: 61 dB
 MOVED = 5.0  # seconds of a recording of motion from a moment on
-PDFIUM = threading.Lock()  # the library is not safe from several threads
 WIDE = 5 / 8  # height of a spectrogram and of curves, of their width
 
 
@@ -108,23 +107,25 @@ def _spectrogram(name: str, at: float | None, size: int) -> Image.Image:
 def _heard(name: str, begin: float, seconds: float) -> tuple[torch.Tensor, int]:
     """(channels, n) samples of these seconds, the last ones where the sound ends before; and the rate.
 
-    Only what is given is kept.
+    Where it is damaged it ends.
     """
     sound = open_sound(name)
-    first, length = round(begin * sound.rate), max(1, round(seconds * sound.rate))
-    kept, passed = torch.zeros(0, 0), 0  # of what has passed, the last `length` samples at least
+    length = max(1, round(seconds * sound.rate))
+    first = round(begin * sound.rate)
+    if sound.seconds:
+        first = min(first, max(0, round(sound.seconds * sound.rate) - length))
+    pieces: list[torch.Tensor] = []
     try:
-        for chunk in sound.chunks:
-            kept, passed = torch.cat([kept[:, -length:], chunk], dim=1) if passed else chunk, passed + chunk.shape[1]
-            if passed >= first + length:
+        for chunk in sound.begin(first):
+            pieces.append(chunk)
+            if sum(piece.shape[1] for piece in pieces) >= length:
                 break
     except Unreadable:
-        if not passed:
-            raise  # else it is shown up to where it is damaged
-    if not kept.numel():
-        raise Unreadable(name, "holds no sound")
-    start = max(0, min(first - (passed - kept.shape[1]), kept.shape[1] - length))
-    return kept[:, start : start + length], sound.rate
+        if not pieces:
+            raise
+    if not pieces:
+        raise Unreadable(name, f"no sound from {begin:.1f} s on" if first else "holds no sound")
+    return torch.cat(pieces, dim=1)[:, :length], sound.rate
 
 
 def _curves(motion: Motion, at: float | None, size: int) -> Image.Image:
@@ -169,16 +170,7 @@ def _thinned(x: Array, y: Array) -> list[tuple[float, float]]:
 
 
 def _page(name: str, number: int, size: int) -> Image.Image:
-    try:
-        import pypdfium2
-    except ImportError:
-        raise Unreadable(name, "documents need one more package: pip install 'sensorium[documents]'") from None
-    try:
-        with PDFIUM, pypdfium2.PdfDocument(name) as document:
-            if not 1 <= number <= len(document):
-                raise Unreadable(name, f"has no page {number}: {len(document)} in all")
-            page: Any = document[number - 1]
-            image: Image.Image = page.render(scale=size / max(1.0, *page.get_size())).to_pil()
-    except pypdfium2.PdfiumError as error:
-        raise Unreadable(name, f"no PDF that can be read ({error})") from error
-    return image.convert("RGB")
+    found = next(pdf_pages(name, short=size, words=False, begin=number), None)
+    if found is None or found.picture is None:
+        raise Unreadable(name, f"has no page {number}: {pdf_length(name)} in all")
+    return found.picture

@@ -55,7 +55,7 @@ def draw_panel(
     A row's things are those at its `places`, best first.
     """
     columns = max(len(things) for _, things in rows.values())
-    figure = page(2.5 + 1.62 * max(columns, 3), 1.72 * len(rows) + 1.0)
+    figure = page(2.4 + 1.62 * max(columns, 3), 1.76 * len(rows) + 0.9)
     grid = figure.add_gridspec(len(rows), columns + 1, width_ratios=[1.35, *[1.0] * columns])
     axes = figure.add_subplot(grid[: min(2, len(rows)), 0])
     put(axes, question)

@@ -5,6 +5,7 @@ Vectors of one sense lie in a narrow cone of their own, so that a map by distanc
 each sense's mean taken off, what is left can show whether things that belong together lie together.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -18,7 +19,7 @@ from torch import Tensor
 
 from sensorium.data.errors import SensoriumError
 from sensorium.insight.drawing import INK, QUIET, Axes, Figure, drawing, heading, page
-from sensorium.insight.things import LOOKS, legend
+from sensorium.insight.things import LOOKS, counted, legend
 
 PERPLEXITY = 30.0  # how many neighbours t-SNE thinks of: van der Maaten's usual number
 FEWEST = 6  # things that t-SNE needs
@@ -159,19 +160,22 @@ def _checked(vectors: Float[Tensor, "n d"], senses: Sequence[str]) -> tuple[Floa
     return F.normalize(vectors.detach().cpu().float(), dim=-1), names
 
 
-def in_words(gap: Gap) -> str:
-    """The largest distance of two means, and pairs against others, over all senses."""
-    names = [LOOKS[sense][0] for sense in gap.senses]
+def in_words(result: SpaceMap) -> str:
+    """The largest distance of two senses' means, and pairs against others, over all senses, before and after."""
+    gap, names = result.gap, [LOOKS[sense][0] for sense in result.gap.senses]
     if len(names) < 2:
-        return f"one sense alone: {names[0]}"
+        return f"one sense alone, {names[0]}"
     a, b = (names[i] for i in sorted(divmod(int(gap.apart.argmax()), len(names))))
     said = f"means of {a} and {b} {float(gap.apart.max()):.2f} apart"
     some = gap.pairs.triu() > 0
     if not bool(some.any()):
         return said
-    weights = gap.pairs[some]
-    paired, others = (float((each[some] * weights).sum() / weights.sum()) for each in (gap.paired, gap.unpaired))
-    return f"{said}; cosine of pairs {paired:z.2f}, of others {others:z.2f}"
+    weights = gap.pairs[some] / gap.pairs[some].sum()
+    numbers = [each[some].nan_to_num() @ weights for each in (gap.paired, gap.unpaired)]
+    numbers += [each[some].nan_to_num() @ weights for each in (result.rest.paired, result.rest.unpaired)]
+    paired, others, after, rest = (float(number) for number in numbers)
+    off = f"with means taken off {after:z.2f} and {rest:z.2f}"
+    return f"{said}; cosine of pairs {paired:z.2f}, of others {others:z.2f}; {off}"
 
 
 @drawing
@@ -195,10 +199,9 @@ def draw_space(
             )
             axes.set_title(f"{state}: {name}{share}", fontsize=8.5, loc="left", color=QUIET)
     _table(figure.add_subplot(grid[2, :]), rows)
-    counts = ", ".join(f"{n:,} {LOOKS[s][0]}" for s, n in zip(result.gap.senses, result.gap.counts, strict=True))
     missing = "" if result.neighbours is not None else "; t-SNE needs six things and scikit-learn"
     legend(figure.axes[0], result.gap.senses, loc="best", handletextpad=0.2)
-    heading(figure, title or "A space of many senses", f"{counts}; lines join pairs{missing}{remark}")
+    heading(figure, title or "A space of many senses", f"{counted(senses)}{remark}; lines join pairs{missing}")
     return figure
 
 
@@ -230,12 +233,14 @@ def _rows(result: SpaceMap) -> list[tuple[str, ...]]:
         for j in range(i + 1, len(senses)):
             count = int(result.gap.pairs[i, j])
             numbers = [float(each[i, j]) for gap in (result.gap, result.rest) for each in (gap.paired, gap.unpaired)]
+            if min(result.gap.counts[i], result.gap.counts[j]) < 2:  # one alone is its mean: nothing is left of it
+                numbers[2:] = [math.nan, math.nan]
             rows.append(
                 (
                     f"{LOOKS[senses[i]][0]} – {LOOKS[senses[j]][0]}",
                     f"{float(result.gap.apart[i, j]):.2f}",
                     f"{count:,}",
-                    *("–" if number != number else f"{number:z.2f}" for number in numbers),
+                    *("–" if math.isnan(number) else f"{number:z.2f}" for number in numbers),
                 )
             )
     return rows

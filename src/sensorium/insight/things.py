@@ -10,7 +10,7 @@ from typing import Any
 from PIL import Image
 
 from sensorium.data.kinds import NAMES
-from sensorium.insight.drawing import INK, Axes, fitted, quiet
+from sensorium.insight.drawing import INK, PAPER, Axes, fitted, quiet
 
 # Okabe and Ito's palette, and shapes, so that senses are told apart without colours, too
 LOOKS: dict[str, tuple[str, str, str]] = {
@@ -22,6 +22,15 @@ LOOKS: dict[str, tuple[str, str, str]] = {
     "motion": ("motion", "#e69f00", "X"),
     "text": ("words", "#1c1b19", "*"),
 }
+NOUNS = {
+    "image": "picture",
+    "video": "film",
+    "audio": "sound",
+    "depth": "depth map",
+    "thermal": "thermal picture",
+    "motion": "motion recording",
+    "text": "text",
+}
 WORDS = (22, 7)  # letters in a line and lines of words that stand in the place of a picture
 
 
@@ -29,28 +38,32 @@ WORDS = (22, 7)  # letters in a line and lines of words that stand in the place 
 class Thing:
     """One thing in the space: by which sense a model took it in, its name, and how it looks; words look like words.
 
-    `said` is a moment or a page of it ("0:12", "page 3").
+    `said` is a moment or a page of it ("0:12", "page 3"), `file` what it was read from: a film is seen and heard.
     """
 
     sense: str
     name: str
+    file: str | None = None
     said: str = ""
     picture: Image.Image | None = None
 
 
 def put(axes: Axes, thing: Thing) -> None:
-    """A thing alone in its axes, whole: a picture, or words in their frame."""
+    """A thing alone in its axes, whole, in a box of four to three: a picture, or words in their frame."""
     quiet(axes)
+    axes.set_box_aspect(3 / 4)
     if thing.picture is not None:
-        axes.imshow(thing.picture, interpolation="antialiased")
+        across, down = thing.picture.size
+        scale = min(4 / across, 3 / down) / 2
+        extent = (2 - scale * across, 2 + scale * across, 1.5 + scale * down, 1.5 - scale * down)
+        axes.imshow(thing.picture, extent=extent, interpolation="antialiased", aspect="auto")
+        axes.set(xlim=(0, 4), ylim=(3, 0))
+        axes.set_facecolor(PAPER)
         axes.spines[:].set_visible(False)
-        axes.set_anchor("S")
         return
     width, lines = WORDS
     words = fill(fitted(thing.name, width * lines), width, max_lines=lines, placeholder=" …")
     axes.text(0.5, 0.5, words, ha="center", va="center", fontsize=8, color=INK, transform=axes.transAxes)
-    axes.set_box_aspect(0.75)
-    axes.set_anchor("S")
 
 
 def name_of(thing: Thing, letters: int) -> str:
@@ -73,17 +86,19 @@ def key_of(name: str) -> str:
 
 
 def pairs_of(first: Sequence[Thing], second: Sequence[Thing]) -> list[tuple[int, int]]:
-    """(i, j) of every thing of the first set and the one of the second that is called the same.
+    """(i, j) of every thing of the first set and those of the second that are of the same file or called the same.
 
-    What is called the same as another of its own set and sense has no partner: nobody knows which is meant.
+    What is called the same as another of its own set and sense has no partner by name: nobody knows which is meant.
     """
-    mine, theirs = _alone(first), _alone(second)
-    return sorted((i, j) for key, here in mine.items() for i in here for j in theirs.get(key, []))
+    found = set[tuple[int, int]]()
+    for mine, theirs in ((_alone(first), _alone(second)), (_by_file(first), _by_file(second))):
+        found |= {(i, j) for key, here in mine.items() for i in here for j in theirs.get(key, [])}
+    return sorted(found)
 
 
 def partners(things: Sequence[Thing]) -> list[tuple[int, int]]:
-    """(i, j), i below j, of all things of one set that are called the same and are of two senses."""
-    return [(i, j) for i, j in pairs_of(things, things) if i < j]
+    """(i, j), i below j, of all things of one set that belong together and are of two senses."""
+    return [(i, j) for i, j in pairs_of(things, things) if i < j and things[i].sense != things[j].sense]
 
 
 def _alone(things: Sequence[Thing]) -> dict[str, list[int]]:
@@ -92,6 +107,20 @@ def _alone(things: Sequence[Thing]) -> dict[str, list[int]]:
     for i, thing in enumerate(things):
         found[key_of(thing.name)][thing.sense].append(i)
     return {key: [places[0] for places in senses.values() if len(places) == 1] for key, senses in found.items() if key}
+
+
+def _by_file(things: Sequence[Thing]) -> dict[str, list[int]]:
+    found: defaultdict[str, list[int]] = defaultdict(list)
+    for i, thing in enumerate(things):
+        if thing.file is not None:
+            found[thing.file].append(i)
+    return found
+
+
+def counted(senses: Sequence[str]) -> str:
+    """`2 pictures, 1 film, 3 texts`, as far as there are."""
+    numbers = {noun: senses.count(sense) for sense, noun in NOUNS.items()}
+    return ", ".join(f"{number:,} {noun}{'s' * (number > 1)}" for noun, number in numbers.items() if number)
 
 
 def legend(axes: Axes, senses: Sequence[str], **options: Any) -> None:
