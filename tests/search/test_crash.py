@@ -36,7 +36,7 @@ def contents(place: Path) -> dict[str, tuple]:
                 item.width,
                 item.digest,
                 item.reason,
-                None if item.reason else index.store.vectors([item.digest])[item.digest].tobytes(),
+                None if item.reason else index.store.vectors(item.digest).tobytes(),
             )
             for item in index.store.iterate()
         }

@@ -9,23 +9,29 @@ import pytest
 
 from sensorium.data.errors import Unreadable
 from sensorium.data.image import read_image
+from sensorium.data.kinds import Kind
 from sensorium.search.index import Index
+from sensorium.tasks.senses import Finished, Job, Place, Taken
 from tests.hostile import Hostile, make_hostile
-from tests.search.fake import Batch, Colours, paint, unit
+from tests.search.fake import Colours, paint, unit
 
 
 class Reading(Colours):
     """Sees by the library's own decoder."""
 
-    def stream(self, paths: Iterable[Path], *, batch: int = 32) -> Iterator[Batch]:
-        for path in paths:
+    def pieces(self, path: Path, kind: Kind) -> tuple[list[tuple[Place, np.ndarray]], Finished]:
+        image = read_image(path)
+        place = Place(0, "image", None, None, None)
+        size = {"width": image.width, "height": image.height}
+        return [(place, unit(np.asarray(image.resize((4, 4)))))], Finished(path=path, pieces=1, **size)
+
+    def embed_files(self, jobs: Iterable[Job], *, batch: int = 32) -> Iterator[Taken]:
+        for job in jobs:
             try:
-                image = read_image(path)
+                yield from super().embed_files([job], batch=batch)
             except Unreadable as problem:
-                yield Batch([], np.empty((0, self.dim), np.float32), [], [problem])
-            else:
-                small = np.asarray(image.resize((4, 4)))
-                yield Batch([path], unit(small)[None], [image.size], [])
+                none = np.empty((0, self.dim), np.float32)
+                yield Taken(rows=[], vectors=none, finished=[], unreadable=[problem])
 
 
 @pytest.fixture

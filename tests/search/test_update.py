@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from sensorium.data.errors import SensoriumError, Unreadable
-from sensorium.data.folder import find_images
+from sensorium.data.folder import find_files
 from sensorium.search.index import Filter, Index, Progress, Stopped
 from sensorium.search.taken import taken
 from tests.search.fake import Colours, paint
@@ -69,7 +69,7 @@ def test_a_changed_file_is_embedded_again_and_found_by_what_it_shows_now(index: 
 
 def test_touching_moving_and_copying_embed_nothing(index: Index, folder: Path) -> None:
     index.update(folder)
-    before = {item.path.name: index.store.vectors([item.digest])[item.digest] for item in index.items()}
+    before = {item.path.name: index.store.vectors(item.digest) for item in index.items()}
     embedded(index)
     os.utime(folder / "a" / "red0.png", ns=(1, 1))
     (folder / "b").rename(folder / "moved")
@@ -80,7 +80,7 @@ def test_touching_moving_and_copying_embed_nothing(index: Index, folder: Path) -
     assert {item.path.parent.name for item in index.items()} == {"a", "moved", "pictures"}
     for item in index.items():
         if item.path.name != "copy.png":
-            np.testing.assert_array_equal(index.store.vectors([item.digest])[item.digest], before[item.path.name])
+            np.testing.assert_array_equal(index.store.vectors(item.digest), before[item.path.name])
     blue = index.search("blue", 3)
     assert {hit.path.name for hit in blue.hits} == {"blue2.png", "copy.png", "blue8.png"}
 
@@ -134,10 +134,10 @@ def test_a_folder_that_may_no_longer_be_read_keeps_its_items(
     index.update(folder)
 
     def denied(root: Path):
-        yield from find_images(root / "a")
+        yield from find_files(root / "a")
         yield Unreadable(root / "b", "permission denied")  # what the walk says of it, for those who are not root
 
-    monkeypatch.setattr("sensorium.search.update.find_images", denied)
+    monkeypatch.setattr("sensorium.search.update.find_files", denied)
     report = index.update(folder)
     assert report.removed == 0
     assert len(names(index)) == 12
@@ -161,13 +161,13 @@ def test_unreadable_files_are_listed_and_tried_again_only_when_they_change(index
     embedded(index)
 
     tried: list[str] = []
-    stream = Colours.stream
+    embed_files = Colours.embed_files
 
-    def watched(self, paths, *, batch):
-        return stream(self, (tried.append(path.name) or path for path in paths), batch=batch)
+    def watched(self, jobs, *, batch):
+        return embed_files(self, (tried.append(job.path.name) or job for job in jobs), batch=batch)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Colours, "stream", watched)
+        patch.setattr(Colours, "embed_files", watched)
         assert len(index.update(folder).unreadable) == 3
         assert tried == []
         index.update(folder, retry_unreadable=True)
@@ -203,9 +203,9 @@ def test_a_file_that_changes_or_vanishes_while_it_is_embedded_is_never_stored_wr
     class Meddling(Colours):
         """Someone edits one file, and deletes another, between its reading and its storing."""
 
-        def stream(self, paths, *, batch):
-            for embedded in Colours.stream(self, paths, batch=batch):
-                for path in embedded.paths:
+        def embed_files(self, jobs, *, batch):
+            for embedded in Colours.embed_files(self, jobs, batch=batch):
+                for path, _ in embedded.rows:
                     if path.name == "red0.png" and not marks:
                         marks.append(path)
                         paint(path, "blue", noise=77)
@@ -225,9 +225,9 @@ def test_a_file_that_changes_or_vanishes_while_it_is_embedded_is_never_stored_wr
 
 def test_a_file_that_never_rests_is_listed(folder: Path, tmp_path: Path) -> None:
     class Restless(Colours):
-        def stream(self, paths, *, batch):
-            for embedded in Colours.stream(self, paths, batch=batch):
-                for path in embedded.paths:
+        def embed_files(self, jobs, *, batch):
+            for embedded in Colours.embed_files(self, jobs, batch=batch):
+                for path, _ in embedded.rows:
                     if path.name == "red0.png":
                         with path.open("ab") as file:
                             file.write(b"x")

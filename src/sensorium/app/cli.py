@@ -9,12 +9,13 @@ import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Literal, NoReturn
+from typing import Annotated, NoReturn
 
 from cyclopts import CycloptsError, Parameter
 
 from sensorium.app import embedding as embedding  # its command is among ours
 from sensorium.app import measuring as measuring  # and so are these
+from sensorium.app import model_commands as model_commands
 from sensorium.app import research as research
 from sensorium.app.commands import (
     DONE,
@@ -37,18 +38,24 @@ from sensorium.data.errors import SensoriumError, printable
 @app.command(sort_key=1)
 def index(
     *folders: Path,
-    model: Annotated[str | None, Parameter(help="The model that understands the pictures. [default: pocket]")] = None,
+    model: Annotated[str | None, Parameter(help="The model that understands the files. [default: pocket]")] = None,
+    senses: str | None = None,
     index: IndexFolder = None,
     unreadable: Annotated[bool, Switch] = False,
     retry: Annotated[bool, Switch] = False,
     json: Json = False,
 ) -> int:
-    """Index every picture below one or more folders; again = only what changed.
+    """Index every file below one or more folders; again = only what changed.
 
     sensorium index ~/Pictures
     sensorium index ~/Pictures /media/camera
     sensorium index ~/Pictures --model clip-vit-b-32 --index ~/clip-index
+    sensorium index ~/Media --model imagebind-huge --senses image,text,audio
     sensorium index --unreadable            which files could not be read, and why
+
+    Pictures, films, sounds, depth maps, thermal pictures, motion recordings and
+    PDFs, as far as the model takes them in; what it lacks is said. Long files
+    are understood moment by moment.
 
     Renamed files are recognised and not embedded again. Interrupt it whenever
     you like: what is done stays done, and the same command goes on from there.
@@ -57,9 +64,12 @@ def index(
     Parameters
     ----------
     folders
-        Folders (or single pictures) to index.
+        Folders (or single files) to index.
+    senses
+        Load only these senses of a model that has several, separated by commas: image, text, audio, depth, thermal,
+        motion. What that takes in memory is said first. [default: all]
     unreadable
-        Index nothing; list every file that could not be read, with the reason.
+        Index nothing; list every file that could not be read, or only in part, with the reason.
     retry
         Try unreadable files again even though they have not changed.
     """
@@ -72,17 +82,20 @@ def index(
         return DONE
     if not folders:
         raise Misuse("which folder? For example: sensorium index ~/Pictures")
-    index_folders(folders, model=model, folder=index, retry=retry, as_json=json)
+    index_folders(folders, model=model, senses=senses, folder=index, retry=retry, as_json=json)
     return DONE
 
 
 @app.command(sort_key=2)
 def search(
     *question: str,
-    image: Annotated[tuple[str, ...], Several] = (),
+    file: Annotated[tuple[str, ...], Parameter(name=["--file", "--image"], negative="", show_default=False)] = (),
     plus: Annotated[tuple[str, ...], Several] = (),
     minus: Annotated[tuple[str, ...], Several] = (),
-    minus_image: Annotated[tuple[str, ...], Several] = (),
+    minus_file: Annotated[
+        tuple[str, ...], Parameter(name=["--minus-file", "--minus-image"], negative="", show_default=False)
+    ] = (),
+    kind: str | None = None,
     k: Annotated[int, Parameter(name=["--k", "-k"])] = 12,
     sheet: Path | None = None,
     path: Path | None = None,
@@ -93,32 +106,37 @@ def search(
     index: IndexFolder = None,
     json: Json = False,
 ) -> int:
-    """Find pictures by words, by example, or by both together.
+    """Find files and moments in them by words, by example, or by both together.
 
     sensorium search "a cat on a sofa"
     sensorium search cat.jpg                       more like this picture
-    sensorium search beach + cat.jpg - people      both, and away from people
-    sensorium search beach --image cat.jpg --minus people      just the same
+    sensorium search waves.wav --kind video        films that look like the sound
+    sensorium search beach.jpg + waves.wav - people       both, and away from people
+    sensorium search beach --file cat.jpg --minus people      just the same
     sensorium search "beach + 2*sunset - people:0.5"           with weights
     sensorium search '"black - white" photograph'  quoted: nothing is special
+    sensorium search walk.mp4@7                    more like its moment 7 (--json numbers them)
     sensorium search "a red car" --sheet cars.png --since 2023 --path ~/Italy
 
-    Each line shows rank, confidence, cosine and file. What falls below the
-    cut-off of this question is dimmed; when everything does, there is no good
-    match: the closest guesses are shown and the exit code is 3.
+    Each line shows rank, confidence, cosine and file, and of a long file the
+    moments: "walk.mp4  0:12-0:14 heard", "manual.pdf  page 3". What falls below
+    the cut-off of this question is dimmed; when everything does, there is no
+    good match: the closest guesses are shown and the exit code is 3.
 
     Parameters
     ----------
     question
-        Words and picture files, joined by + and -. The name of an existing picture stands for that picture.
-    image
-        A picture to be near to. May be repeated.
+        Words and files, joined by + and -. The name of an existing file stands for what it holds.
+    file
+        A file to be near to: picture, film, sound, depth map, thermal picture, motion, PDF. May be repeated.
     plus
         Words to be near to. May be repeated.
     minus
         Words to steer away from. May be repeated.
-    minus_image
-        A picture to steer away from. May be repeated.
+    minus_file
+        A file to steer away from. May be repeated.
+    kind
+        Only files of these kinds, separated by commas: picture, video, sound, depth, thermal, motion, document.
     k
         How many files to show.
     sheet
@@ -135,14 +153,15 @@ def search(
         Only photographs taken on or before this date, by the camera's clock.
     """
     from sensorium.app import expression
+    from sensorium.app.moments import chosen_kinds
     from sensorium.app.searching import moment, search_collection
     from sensorium.search.store import Filter
 
     terms = expression.parse(question)
-    terms += [expression.picture(each) for each in image]
-    terms += [expression.term(each, pictures=False) for each in plus]
-    terms += [expression.term(each, -1.0, pictures=False) for each in minus]
-    terms += [expression.picture(each, -1.0) for each in minus_image]
+    terms += [expression.example(each) for each in file]
+    terms += [expression.term(each, files=False) for each in plus]
+    terms += [expression.term(each, -1.0, files=False) for each in minus]
+    terms += [expression.example(each, -1.0) for each in minus_file]
     if not terms:
         raise Misuse('what should it find? For example: sensorium search "a cat on a sofa"')
     if k < 1:
@@ -153,6 +172,7 @@ def search(
         modified_before=moment(until, end=True) if until else None,
         taken_after=moment(taken_since) if taken_since else None,
         taken_before=moment(taken_until, end=True) if taken_until else None,
+        kind=chosen_kinds(kind) if kind else None,
     )
     return DONE if search_collection(terms, folder=index, k=k, where=where, sheet=sheet, as_json=json) else NO_MATCH
 
@@ -193,91 +213,6 @@ def classify(
     return DONE if classify_files(files, names, templates=template, model=model, as_json=json) else FAILED
 
 
-@app.command(sort_key=4)
-def models(*, json: Json = False) -> int:
-    """List every model: system, size, licence of its public weights, and where they come from.
-
-    sensorium models
-    sensorium models --json
-    """
-    from sensorium.app.listing import list_models
-
-    list_models(as_json=json)
-    return DONE
-
-
-@app.command(sort_key=7)
-def convert(model: str, into: Path, /, *, to: str) -> int:
-    """Write a model's weights under the names of another library.
-
-    sensorium convert ViT-B-32.pt clip-b32/ --to transformers
-    sensorium convert ./my-vit vit-timm/ --to timm
-    sensorium convert google/vit-base-patch16-224 vit/ --to official
-
-    The family is recognised from the names in the file. What was written is
-    read again and compared bit by bit.
-
-    Parameters
-    ----------
-    model
-        A preset, a hub id, a folder or a weight file.
-    into
-        The folder to write to.
-    to
-        official (the authors' own), transformers, timm, open_clip: whichever the family has.
-    """
-    from sensorium.app.weights import convert_model
-
-    convert_model(model, into, to)
-    return DONE
-
-
-@app.command(sort_key=8)
-def verify(model: str, /, *, json: Json = False) -> int:
-    """Check that a model is what it claims to be, and that it computes right on this machine.
-
-    sensorium verify clip-vit-b-32
-    sensorium verify ./my-model --json
-
-    Loads it (every name and shape must fit), compares what would be saved with
-    the file, and compares each part with double precision and with attention
-    spelled out. Shows size, licence and the results that its authors published.
-
-    Parameters
-    ----------
-    model
-        A preset, a hub id, a folder or a weight file.
-    """
-    from sensorium.app.weights import verify_model
-
-    return DONE if verify_model(model, as_json=json) else FAILED
-
-
-@app.command(sort_key=9)
-def export(model: str, into: Path, /, *, to: Literal["onnx"] = "onnx") -> int:
-    """Write a model for other runtimes: one ONNX file for every part that runs alone.
-
-    sensorium export clip-vit-b-32 clip-onnx/
-    sensorium export ./my-vit vit-onnx/ --to onnx
-
-    Each file is run with onnxruntime and compared with torch before it is kept.
-    Batch, text length and, for transformers, the picture's size are free.
-
-    Parameters
-    ----------
-    model
-        A preset, a hub id, a folder or a weight file.
-    into
-        The folder to write to.
-    to
-        The format.
-    """
-    from sensorium.app.weights import export_model
-
-    export_model(model, into)
-    return DONE
-
-
 @app.command(sort_key=5)
 def serve(
     *,
@@ -287,19 +222,19 @@ def serve(
     look: str | None = None,
     index: IndexFolder = None,
 ) -> int:
-    """Open the index as a web page: search box, drop a picture, click for more like it, look inside.
+    """Open the index as a web page: ask in words, drop a file, play what answers, look inside pictures.
 
     sensorium serve --open
     sensorium serve --port 8000 --index ~/clip-index
     sensorium serve --look ./my-dinov3      search with the index's model, look into another
 
-    Only this machine can reach the page, and only indexed pictures are shown.
+    Only this machine can reach the page, and only indexed files are shown.
     Stop it with Ctrl-C.
 
     Parameters
     ----------
     host
-        Address to listen on. Anything but 127.0.0.1 lets others on your network see your pictures.
+        Address to listen on. Anything but 127.0.0.1 lets others on your network see your files.
     port
         Port to listen on; 0 takes a free one.
     open
@@ -321,20 +256,20 @@ def demo(
     serve: bool | None = None,
     port: int = 7860,
 ) -> int:
-    """Show the main job on real photographs, from start to finish, in a few minutes.
+    """Show the main job on real photographs and films, from start to finish, in a few minutes.
 
-    sensorium demo                     photographs that Python packages carry
+    sensorium demo                     what Python packages carry
     sensorium demo ~/Pictures          your own
     sensorium demo --no-serve          do not end with the web page
 
-    Indexes the photographs, answers several questions, draws a contact sheet,
+    Indexes them, answers several questions, draws a contact sheet,
     and ends with the page. Everything it makes lies in ./demo; your own index
     is not touched.
 
     Parameters
     ----------
     folder
-        Your own folder of pictures.
+        Your own folder.
     into
         Where the demo puts what it makes.
     serve

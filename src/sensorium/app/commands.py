@@ -33,7 +33,7 @@ app = App(
     version=f"sensorium {__version__}",
     help_format="plaintext",
     suppress_keyboard_interrupt=False,  # main() has more to say of it
-    help="""Find any picture with words, with another picture, or with both.
+    help="""Find any picture, film, sound or page with words, with another file, or with both.
 
 First index a folder, then ask:
 

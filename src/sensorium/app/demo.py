@@ -1,4 +1,4 @@
-"""`sensorium demo`: the main job on real photographs, end to end: index, ask, draw, and open the page."""
+"""`sensorium demo`: the main job on real photographs and films, end to end: index, ask, draw, and open the page."""
 
 import sys
 import time
@@ -11,6 +11,7 @@ from sensorium.app.collection import DEFAULT_MODEL, load_model
 from sensorium.app.console import count, duration, short, stderr, stdout
 from sensorium.app.expression import parse, spell
 from sensorium.app.indexing import print_report, progress_bar
+from sensorium.app.moments import tally
 from sensorium.app.note import note_on
 from sensorium.app.photographs import collect
 from sensorium.app.searching import print_answer, strip
@@ -26,17 +27,19 @@ SHOWN = 5
 
 @dataclass(frozen=True)
 class Step:
-    """One question of the demo, as it would be typed, and what it shows."""
+    """One question of the demo, as it would be typed, what it shows, and the kind of files that may answer."""
 
     shows: str
     words: tuple[str, ...]
+    kind: str | None = None
 
 
 QUESTIONS = (
     Step("words", ("a cat",)),
     Step("words", ("a man in a suit",)),
     Step("words", ("a cup of coffee",)),
-    Step("words", ("a motorcycle",)),
+    Step("words, and a moment of a film", ("a motorcycle",)),
+    Step("words, of films alone", ("the earth at night",), kind="video"),
     Step("words", ("fruit",)),
     Step("by example", ("cheetah1.jpg",)),
     Step("words and a picture together: cats, but not such a one", ("2*cat", "-", "chelsea.png")),
@@ -53,30 +56,31 @@ ANYONES = (
 
 
 def run_demo(folder: Path | None, *, into: Path, serve: bool | None, port: int) -> None:
-    """Run it. Raises SensoriumError when there is no picture to show."""
+    """Run it. Raises SensoriumError when there is nothing to show."""
     began = time.perf_counter()
     console = stdout()
+    model = load_model(DEFAULT_MODEL)
     if folder is None:
-        photographs, missing = collect(into / "photos")
+        found, missing = collect(into / "photos", model.kinds)
         for sentence in missing:
             stderr().print(sentence, markup=False)
-        if not photographs:
+        if not found:
             raise SensoriumError("no photographs found: name a folder of yours, as in: sensorium demo ~/Pictures")
-        console.print(
-            f"[mark]{count(len(photographs), 'photograph')}[/] that Python packages carry, in {short(into / 'photos')}"
-        )
+        console.print(f"[mark]{count(len(found), 'file')}[/] that Python packages carry, in {short(into / 'photos')}")
         folder = into / "photos"
     questions = QUESTIONS if folder == into / "photos" else ANYONES
 
     from sensorium.search.index import Index
 
     place = into / "index"
-    with Index.open(place, load_model(DEFAULT_MODEL)) as index:
+    with Index.open(place, model) as index:
         with progress_bar() as advance:
             report = index.update(folder, progress=advance)
-        print_report(report)
-        if not index.stats().items:
-            raise SensoriumError(f"there are no pictures below {short(folder)}: name another folder")
+        print_report(report, model)
+        stats = index.stats()
+        if not stats.items:
+            raise SensoriumError(f"there is nothing below {short(folder)} to search: name another folder")
+        console.print(f"[quiet]The index holds {tally(stats.kinds, stats.moments)}")
         sheet = into / "contact-sheet.png"
         write_sheet(sheet, ask_all(index, questions, folder))
     note = note_on(DEFAULT_MODEL)
@@ -96,8 +100,9 @@ def run_demo(folder: Path | None, *, into: Path, serve: bool | None, port: int) 
 
 
 def ask_all(index: "Index", questions: Sequence[Step], folder: Path) -> list[Strip]:
-    """Ask, print and draw every question whose pictures are there."""
+    """Ask, print and draw every question whose files are there."""
     from sensorium.search.query import Query
+    from sensorium.search.store import Filter
 
     strips: list[Strip] = []
     console = stdout()
@@ -105,7 +110,7 @@ def ask_all(index: "Index", questions: Sequence[Step], folder: Path) -> list[Str
         terms = terms_of(step, folder)
         if terms is None:
             continue
-        answer = index.search(Query(terms), SHOWN)
+        answer = index.search(Query(terms), SHOWN, where=Filter(kind=step.kind) if step.kind else None)
         console.print()
         console.print(spell(terms), style="mark", markup=False, end="")
         console.print(f"  [quiet]{step.shows}")
@@ -115,7 +120,7 @@ def ask_all(index: "Index", questions: Sequence[Step], folder: Path) -> list[Str
 
 
 def terms_of(step: Step, folder: Path) -> "list[Term] | None":
-    """The step's terms with pictures found in `folder`; None where one of them was not to be had."""
+    """The step's terms with files found in `folder`; None where one of them was not to be had."""
     words = [str(folder / word) if word.endswith((".jpg", ".png")) else word for word in step.words]
     wanted = [Path(word) for word in words if word.endswith((".jpg", ".png"))]
     return parse(words) if all(path.is_file() for path in wanted) else None

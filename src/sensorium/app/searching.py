@@ -1,4 +1,4 @@
-"""`sensorium search`: ask the index, print ranked files, and say so plainly when nothing matches."""
+"""`sensorium search`: ask the index, print ranked files and moments, and say so plainly when nothing matches."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 from sensorium.app.collection import open_index
 from sensorium.app.console import count, short, stderr, stdout, write_json
 from sensorium.app.expression import spell
+from sensorium.app.lacking import check_examples
+from sensorium.app.moments import spell_moment
 from sensorium.app.sheet import Frame, Strip, write_sheet
 from sensorium.data.errors import SensoriumError
 
@@ -15,9 +17,10 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from sensorium.search.index import Answer, Hit
-    from sensorium.search.query import Term
+    from sensorium.search.query import Moment, Term
     from sensorium.search.store import Filter
 
+ALSO = 3  # further moments of a file that a line names
 BLOCKS = "▏▎▍▌▋▊▉█"
 DATES = ("%Y", "%Y-%m", "%Y-%m-%d", "%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M:%S")
 
@@ -29,6 +32,8 @@ def search_collection(
     from sensorium.search.query import Query
 
     with open_index(folder) as index:
+        if index.embedder is not None:
+            check_examples(terms, index.embedder)
         answer = index.search(Query(list(terms)), k, where=where)
     question = spell(terms)
     if sheet is not None:
@@ -61,7 +66,14 @@ def strip(question: str, answer: "Answer") -> Strip:
     matched = sum(hit.match for hit in answer.hits)
     remark = count(matched, "match").replace("matchs", "matches") if matched else "no good match: closest guesses"
     frames = [
-        Frame(path=hit.path, score=hit.score, confidence=hit.confidence, faint=not hit.match) for hit in answer.hits
+        Frame(
+            path=hit.path,
+            kind=hit.kind,
+            moment=hit.moments[0] if hit.moments else None,
+            confidence=hit.confidence,
+            faint=not hit.match,
+        )
+        for hit in answer.hits
     ]
     return Strip(question=question, frames=frames, remark=remark)
 
@@ -69,12 +81,7 @@ def strip(question: str, answer: "Answer") -> Strip:
 def as_dict(terms: Sequence["Term"], answer: "Answer") -> dict[str, Any]:
     """Question and answer for machines."""
     return {
-        "query": [
-            {"text": each.text, "weight": each.weight}
-            if each.text is not None
-            else {"image": str(each.image), "weight": each.weight}
-            for each in terms
-        ],
+        "query": [{**_source(each), "weight": each.weight} for each in terms],
         "good": answer.good,
         "cutoff": answer.cutoff,
         "seconds": answer.seconds,
@@ -91,9 +98,32 @@ def as_dict(terms: Sequence["Term"], answer: "Answer") -> dict[str, Any]:
                 "bytes": hit.size,
                 "modified": hit.modified,
                 "taken": hit.taken,
+                "seconds": hit.seconds,
+                "pages": hit.pages,
+                "moments": [_moment(each) for each in hit.moments],
             }
             for hit in answer.hits
         ],
+    }
+
+
+def _source(term: "Term") -> dict[str, Any]:
+    if term.text is not None:
+        return {"text": term.text}
+    if term.item is not None:
+        return {"item": str(term.item)} if term.moment is None else {"item": str(term.item), "moment": term.moment}
+    return {"file": str(term.image if term.file is None else term.file)}
+
+
+def _moment(moment: "Moment") -> dict[str, Any]:
+    return {
+        "number": moment.number,
+        "sense": moment.sense,
+        "begin": moment.begin,
+        "end": moment.end,
+        "page": moment.page,
+        "score": moment.score,
+        "confidence": moment.confidence,
     }
 
 
@@ -130,8 +160,14 @@ def _line(console: "Console", rank: int, hit: "Hit", *, dim: bool) -> None:
     plain = console.encoding.lower().replace("-", "") != "utf8"
     drawn = bar(hit.confidence, blocks="#") if plain else bar(hit.confidence)
     tint = "quiet" if dim else "good"
+    when = spell_moment(hit.moments[0], hit.kind) if hit.moments else ""
+    said = f"  [mark]{when}[/]" if when and not dim else f"  {when}" if when else ""
+    later = [spell_moment(each, hit.kind) for each in hit.moments[1:] if each.confidence >= 0.5]
+    if more := list(dict.fromkeys(each for each in later if each != when))[:ALSO]:
+        said += f"  [quiet]also {', '.join(more)}[/]"
     console.print(
-        f"[{style}]{rank:3}  [{tint}]{drawn}[/] {hit.confidence:4.0%}  {hit.score:+.3f}  {_escaped(short(hit.path))}",
+        f"[{style}]{rank:3}  [{tint}]{drawn}[/] {hit.confidence:4.0%}  {hit.score:+.3f}  "
+        f"{_escaped(short(hit.path))}{said}"
     )
 
 

@@ -8,8 +8,9 @@ from contextlib import suppress
 from pathlib import Path
 
 from sensorium.app.collection import load_model, open_index
-from sensorium.app.console import count, stderr, stdout, waiting
+from sensorium.app.console import stderr, stdout, waiting
 from sensorium.app.guard import is_loopback, names_of
+from sensorium.app.moments import tally
 from sensorium.data.errors import SensoriumError
 
 
@@ -29,12 +30,12 @@ def serve_index(folder: Path | None, *, host: str, port: int, browse: bool, look
             page = create_page(index, answers=names_of(host), inside=inside)
         listener.listen()  # so that whoever reads the address below and is quick is not turned away
         address = address_of(listener, host)
-        pictures = count(index.stats().items, "picture")
-        stdout().print(f"[mark]{address}[/]  [quiet]{pictures}; stop with Ctrl-C")
+        stats = index.stats()
+        stdout().print(f"[mark]{address}[/]  [quiet]{tally(stats.kinds, stats.moments)}; stop with Ctrl-C")
         if not is_loopback(host):
             stderr().print(
                 f"[bold yellow]warning:[/] {host} is not this machine alone: everyone who reaches it sees every "
-                "indexed picture. Leave --host out to keep the page to yourself."
+                "indexed file. Leave --host out to keep the page to yourself."
             )
         if browse:
             opening = threading.Timer(0.5, webbrowser.open, [address])

@@ -1,14 +1,22 @@
-"""A contact sheet: one picture that shows a ranked answer, the way photographers proofed a roll of film."""
+"""A contact sheet: one picture that shows a ranked answer, the way photographers proofed a roll of film.
 
-from collections.abc import Callable, Sequence
+Films show the frame of the moment that answers, sounds their spectrogram, documents the page.
+"""
+
+from collections.abc import Sequence
 from dataclasses import dataclass
-from io import BytesIO
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from PIL import Image, ImageDraw, ImageFont
 
 from sensorium.app.console import short
+from sensorium.app.moments import spell_moment
 from sensorium.data.errors import SensoriumError, Unreadable
+
+if TYPE_CHECKING:
+    from sensorium.data.kinds import Kind
+    from sensorium.search.query import Moment
 
 PAPER, INK, QUIET, FAINT, ACCENT = (250, 249, 246), (28, 27, 25), (120, 116, 108), (226, 222, 214), (33, 110, 88)
 CELL, GAP, MARGIN, CAPTION, HEADING = 240, 24, 48, 44, 62
@@ -16,31 +24,30 @@ CELL, GAP, MARGIN, CAPTION, HEADING = 240, 24, 48, 44, 62
 
 @dataclass(frozen=True, kw_only=True)
 class Frame:
-    """One picture on the sheet. Faint ones are best guesses that fell below the cut-off."""
+    """One file on the sheet, at a moment of it. Faint ones are best guesses that fell below the cut-off."""
 
     path: Path
-    score: float
     confidence: float
+    kind: "Kind" = "picture"
+    moment: "Moment | None" = None
     faint: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
 class Strip:
-    """One question and the pictures that answered it; `remark` stands beside the question."""
+    """One question and the files that answered it; `remark` stands beside the question."""
 
     question: str
     frames: Sequence[Frame]
     remark: str = ""
 
 
-def write_sheet(
-    target: Path, strips: Sequence[Strip], *, columns: int = 5, thumbnail: Callable[[Path, int], bytes] | None = None
-) -> None:
+def write_sheet(target: Path, strips: Sequence[Strip], *, columns: int = 5) -> None:
     """Draw the strips below one another and save them in the format that `target`'s ending names.
 
     Raises SensoriumError when the file cannot be written or its ending names no picture format.
     """
-    sheet = draw_sheet(strips, columns=columns, thumbnail=thumbnail)
+    sheet = draw_sheet(strips, columns=columns)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         sheet.save(target)
@@ -51,12 +58,8 @@ def write_sheet(
         ) from None
 
 
-def draw_sheet(
-    strips: Sequence[Strip], *, columns: int = 5, thumbnail: Callable[[Path, int], bytes] | None = None
-) -> Image.Image:
+def draw_sheet(strips: Sequence[Strip], *, columns: int = 5) -> Image.Image:
     """The sheet as a picture, `columns` photographs wide."""
-    if thumbnail is None:
-        from sensorium.data.image import thumbnail
     rows = [max(1, -(-len(strip.frames) // columns)) for strip in strips]
     width = 2 * MARGIN + columns * CELL + (columns - 1) * GAP
     height = 2 * MARGIN + sum(HEADING + n * (CELL + CAPTION) + (n - 1) * GAP for n in rows) + GAP * 2 * (len(rows) - 1)
@@ -68,7 +71,7 @@ def draw_sheet(
         top += HEADING
         for position, frame in enumerate(strip.frames):
             left = MARGIN + position % columns * (CELL + GAP)
-            _frame(sheet, pen, frame, left, top + position // columns * (CELL + CAPTION + GAP), thumbnail)
+            _frame(sheet, pen, frame, left, top + position // columns * (CELL + CAPTION + GAP))
         top += n * (CELL + CAPTION) + (n - 1) * GAP + 2 * GAP
     return sheet
 
@@ -85,30 +88,39 @@ def _heading(pen: ImageDraw.ImageDraw, strip: Strip, top: int, width: int) -> No
     pen.line([(MARGIN, top + 42), (width - MARGIN, top + 42)], fill=FAINT, width=2)
 
 
-def _frame(
-    sheet: Image.Image,
-    pen: ImageDraw.ImageDraw,
-    frame: Frame,
-    left: int,
-    top: int,
-    thumbnail: Callable[[Path, int], bytes],
-) -> None:
+def _frame(sheet: Image.Image, pen: ImageDraw.ImageDraw, frame: Frame, left: int, top: int) -> None:
+    from sensorium.app.shown import show  # brings torch, which a sheet's caller has by now
+
+    said = spell_moment(frame.moment, frame.kind) if frame.moment else ""
+    place = frame.moment
     try:
-        picture = Image.open(BytesIO(thumbnail(frame.path, CELL * 2))).convert("RGB")
+        shown = show(
+            frame.path,
+            frame.kind,
+            CELL * 2,
+            at=place.begin if place else None,
+            until=place.end if place else None,
+            page=place.page if place else None,
+        )
     except Unreadable:  # gone or changed since it was indexed: the sheet says so in its place
         pen.rectangle([left, top, left + CELL, top + CELL], outline=FAINT, width=2)
         pen.text((left + CELL // 2, top + CELL // 2), "no longer readable", fill=QUIET, font=_font(14), anchor="mm")
     else:
+        picture = shown.picture.convert("RGB")
         picture.thumbnail((CELL, CELL), Image.Resampling.LANCZOS)
         if frame.faint:
             picture = Image.blend(picture, Image.new("RGB", picture.size, PAPER), 0.55)
         sheet.paste(picture, (left + (CELL - picture.width) // 2, top + (CELL - picture.height) // 2))
-    base = top + CELL + 10
+        if shown.low is not None and shown.high is not None:  # what the colours of depth and heat measure
+            said = f"{shown.low} to {shown.high}"
+    base = top + CELL + 8
     score = f"{frame.confidence:.0%}"
     room = CELL - pen.textlength(score, font=_font(14)) - 12
     name = _fitted(pen, _drawable(short(frame.path.name)), _font(14), room)
     pen.text((left, base), name, fill=QUIET if frame.faint else INK, font=_font(14))
     pen.text((left + CELL, base), score, fill=QUIET if frame.faint else ACCENT, font=_font(14), anchor="ra")
+    if said:
+        pen.text((left, base + 18), _drawable(said), fill=QUIET, font=_font(13))
 
 
 def _fitted(

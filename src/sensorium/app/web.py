@@ -1,8 +1,10 @@
-"""The web page's server: questions in, ranked pictures out. Files go out by id, and only what the index holds."""
+"""The web page's server: questions in, ranked files out. Files go out by id, and only what the index holds."""
 
 import re
+import threading
 from base64 import b64encode
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Callable
+from contextlib import asynccontextmanager
 from io import BytesIO
 from itertools import islice
 from pathlib import Path
@@ -13,144 +15,63 @@ from fastapi import FastAPI, File, Form, HTTPException, Query, Request, Response
 from fastapi.responses import FileResponse, JSONResponse
 from fastapi.staticfiles import StaticFiles
 from PIL import Image
-from pydantic import BaseModel, Field
 
 from sensorium import __version__
 from sensorium.app import expression
+from sensorium.app.answers import (
+    AnswerOut,
+    Asked,
+    FileOut,
+    LookAsked,
+    LookOut,
+    LooksOut,
+    ShownOut,
+    StatusOut,
+    TermOut,
+    file_out,
+)
 from sensorium.app.guard import Guard
 from sensorium.app.inside import LOOKS, Inside, Look
+from sensorium.app.kept import Dropped, Made
+from sensorium.app.lacking import check_examples, lacking
+from sensorium.app.moments import chosen_kinds, tally
 from sensorium.app.note import note_on
-from sensorium.app.pictures import Dropped, Thumbnails
+from sensorium.app.playing import media_type, ranged, stretch
 from sensorium.app.searching import moment
+from sensorium.app.shown import show, thumbnail
 from sensorium.data.errors import SensoriumError, Unreadable, printable
-from sensorium.search.index import Answer, Filter, Hit, Index, Item, Term
+from sensorium.search.index import Answer, Filter, Index, Item, Term
 from sensorium.search.query import Query as Question
 
-LARGEST_UPLOAD = 32 << 20
+LARGEST_UPLOAD = 128 << 20
 LONGEST_QUESTION = 1000
 MOST_TERMS = 16
 UNREADABLE_LISTED = 1000
 THUMBNAIL_SIZES = (320, 640, 1600)
 STATIC = Path(__file__).parent / "static"
 
-# What a browser shows as a picture and nothing else: never SVG or HTML, which run scripts.
-MEDIA_TYPES = {
-    ".jpg": "image/jpeg",
-    ".jpeg": "image/jpeg",
-    ".png": "image/png",
-    ".gif": "image/gif",
-    ".webp": "image/webp",
-    ".avif": "image/avif",
-    ".bmp": "image/bmp",
-}
-
-_EXAMPLE = re.compile(r"(-?)([0-9a-f]{16})(?::(\d(?:\.\d{1,3})?))?")
-
-
-class TermOut(BaseModel):
-    """One term as the server understood it. `name` is what to call a picture."""
-
-    kind: str
-    weight: float
-    text: str | None = None
-    id: str | None = None
-    token: str | None = None
-    name: str | None = None
-
-
-class PictureOut(BaseModel):
-    """One picture of the collection; the last three only as an answer to a question."""
-
-    id: str
-    name: str
-    folder: str
-    path: str
-    width: int
-    height: int
-    bytes: int
-    version: int
-    taken: str | None = None
-    score: float | None = None
-    confidence: float | None = None
-    match: bool | None = None
-
-
-class AnswerOut(BaseModel):
-    """A page of an answer."""
-
-    terms: list[TermOut]
-    hits: list[PictureOut]
-    good: bool
-    cutoff: float
-    seconds: float
-    more: bool
-
-
-class StatusOut(BaseModel):
-    """What the index holds, and what to know about the model that made it."""
-
-    version: str
-    model: str
-    pictures: int
-    unreadable: int
-    roots: list[str]
-    sees: str
-    misses: str
-    switch: str
-    command: str
-
-
-class LooksOut(BaseModel):
-    """Which model the page looks into, what it can show of it, and why not the rest."""
-
-    model: str
-    can: list[Look]
-    cannot: dict[Look, str]
-
-
-class LookAsked(BaseModel):
-    """A look at a picture; x and y are where the cosine's place is, as fractions of its sides."""
-
-    what: Look = "cosine"
-    x: float = Field(0.5, ge=0, le=1)
-    y: float = Field(0.5, ge=0, le=1)
-
-
-class LookOut(BaseModel):
-    """A map over a picture as a PNG in a data address, a pixel for each place, and what it says."""
-
-    picture: str
-    rows: int
-    columns: int
-    said: str
-    low: float | None
-    high: float | None
-    place: tuple[int, int] | None
-
-
-class Asked(BaseModel):
-    """A question as it stands in an address: `like` and `picture` hold ids and tokens, `-` before one steers away."""
-
-    q: str = ""
-    like: list[str] = []
-    picture: list[str] = []
-    since: str = ""
-    until: str = ""
-    path: str = ""
-    k: int = 60
-    offset: int = 0
+_EXAMPLE = re.compile(r"(-?)([0-9a-f]{16})(?:@(\d{1,9}))?(?::(\d(?:\.\d{1,3})?))?")
+Seconds = Annotated[float | None, Query(ge=0, le=1e6)]
+PageNumber = Annotated[int | None, Query(ge=1, le=1_000_000)]
 
 
 def create_page(index: Index, *, answers: Callable[[str], bool], inside: Inside | None = None) -> FastAPI:
     """The page over an open index. `answers` says which names in a Host header are this server's own; `inside` is what
     it looks into, which is the index's model where none is given."""
-    page = FastAPI(openapi_url=None, docs_url=None, redoc_url=None)
+    dropped = Dropped()
+
+    @asynccontextmanager
+    async def life(_: FastAPI) -> AsyncGenerator[None]:
+        yield
+        dropped.close()
+
+    page = FastAPI(openapi_url=None, docs_url=None, redoc_url=None, lifespan=life)
     page.add_middleware(Guard, answers=answers, largest_body=LARGEST_UPLOAD)
     page.add_exception_handler(SensoriumError, _explain)
-    dropped = Dropped()
     _add_questions(page, index, dropped)
     _add_collection(page, index)
-    _add_files(page, index, dropped)
+    _add_pictures(page, index, dropped)
+    _add_files(page, index)
     _add_looks(page, index, inside or Inside(index.embedder))
     page.mount("/", StaticFiles(directory=STATIC, html=True))
     return page
@@ -168,19 +89,19 @@ def _add_questions(page: FastAPI, index: Index, dropped: Dropped) -> None:
         return _ask(index, dropped, asked)
 
     @page.post("/api/search")
-    def search_with_picture(
-        picture: Annotated[UploadFile, File()],
+    def search_with_file(
+        file: Annotated[UploadFile, File()],
+        beside: Annotated[list[UploadFile] | None, File()] = None,
         q: Annotated[str, Form()] = "",
         like: Annotated[list[str] | None, Form()] = None,
         kept: Annotated[list[str] | None, Form()] = None,
+        kind: Annotated[str, Form()] = "",
         k: Annotated[int, Form()] = 60,
     ) -> AnswerOut:
-        """Ask with a picture that is sent along, besides pictures `kept` from before."""
-        try:
-            token = dropped.add(picture.file.read())
-        except Unreadable as error:
-            raise Unreadable(picture.filename or "the picture", error.reason) from None
-        return _ask(index, dropped, Asked(q=q, like=like or [], picture=[*(kept or []), token], k=k))
+        """Ask with a file that is sent along, besides files `kept` from before; `beside` it may lie its depth.json."""
+        facts = [(each.filename or "", each.file.read(1 << 16)) for each in beside or []]
+        token = dropped.add(file.file.read(), file.filename or "the file", facts)
+        return _ask(index, dropped, Asked(q=q, like=like or [], dropped=[*(kept or []), token], kind=kind, k=k))
 
     @page.get("/api/like/{id}")
     def like(id: str, k: int = 60, offset: int = 0) -> AnswerOut:
@@ -188,15 +109,16 @@ def _add_questions(page: FastAPI, index: Index, dropped: Dropped) -> None:
 
 
 def _add_collection(page: FastAPI, index: Index) -> None:
-    @page.get("/api/pictures")
-    def pictures(k: int = 60, offset: int = 0) -> list[PictureOut]:
+    @page.get("/api/files")
+    def files(k: int = 60, offset: int = 0, kind: str = "") -> list[FileOut]:
         """The collection by path, for a page with no question."""
         _check_page(k, offset)
-        return [_picture(item) for item in islice(index.items(), offset, offset + k)]
+        where = Filter(kind=chosen_kinds(kind)) if kind else None
+        return [file_out(item) for item in islice(index.items(where), offset, offset + k)]
 
-    @page.get("/api/pictures/{id}")
-    def one_picture(id: str) -> PictureOut:
-        return _picture(_item(index, id))
+    @page.get("/api/files/{id}")
+    def one_file(id: str) -> FileOut:
+        return file_out(_item(index, id))
 
     @page.get("/api/status")
     def status() -> StatusOut:
@@ -205,11 +127,15 @@ def _add_collection(page: FastAPI, index: Index) -> None:
         return StatusOut(
             version=__version__,
             model=stats.model,
-            pictures=stats.items,
+            files=stats.items,
+            moments=stats.moments,
+            kinds={kind: number for kind, number in stats.kinds.items() if number},
+            tally=tally(stats.kinds, stats.moments),
             unreadable=stats.unreadable,
             roots=[printable(str(root)) for root in stats.roots],
             sees=note.sees,
             misses=note.misses,
+            lacks=[] if index.embedder is None else lacking(index.embedder),
             switch=note.switch,
             command=note.command,
         )
@@ -220,40 +146,61 @@ def _add_collection(page: FastAPI, index: Index) -> None:
         return [{"path": printable(str(path)), "reason": printable(reason)} for path, reason in rows]
 
 
-def _add_files(page: FastAPI, index: Index, dropped: Dropped) -> None:
-    thumbnails = Thumbnails()
+def _add_pictures(page: FastAPI, index: Index, dropped: Dropped) -> None:
+    drawn = Made()
 
     @page.get("/thumb/{id}")
-    def thumb(id: str, request: Request, s: int = 320) -> Response:
+    def thumb(
+        id: str, request: Request, s: int = 320, at: Seconds = None, until: Seconds = None, page: PageNumber = None
+    ) -> Response:
+        """A file as a JPEG, at a moment of it."""
         if s not in THUMBNAIL_SIZES:
             raise HTTPException(404, f"thumbnails come in {', '.join(map(str, THUMBNAIL_SIZES))} pixels")
-        path = _item(index, id).path
+        item = _item(index, id)
         try:
-            tag = thumbnails.tag(path, s)
+            tag = drawn.tag(item.path, item.kind, s, at, until, page)
             headers = {"etag": f'"{tag}"', "cache-control": "private, max-age=86400"}
             if request.headers.get("if-none-match") == headers["etag"]:
                 return Response(status_code=304, headers=headers)
-            return Response(thumbnails.get(path, s, tag), media_type="image/jpeg", headers=headers)
+            make = lambda: thumbnail(item.path, item.kind, s, at=at, until=until, page=page)  # noqa: E731
+            return Response(drawn.get(tag, make), media_type="image/jpeg", headers=headers)
         except (OSError, Unreadable):
             raise HTTPException(404, "the file has moved or changed since it was indexed") from None
 
-    @page.get("/file/{id}")
-    def file(id: str) -> Response:
-        path = _item(index, id).path
-        if not path.is_file():
-            raise HTTPException(404, "the file has moved since it was indexed")
-        media = MEDIA_TYPES.get(path.suffix.lower())
-        name = quote(printable(path.name), safe="")
-        disposition = f"{'inline' if media else 'attachment'}; filename*=UTF-8''{name}"
-        headers = {"content-disposition": disposition, "cache-control": "private, no-cache"}
-        return FileResponse(path, media_type=media or "application/octet-stream", headers=headers)
+    @page.get("/api/shown/{id}")
+    def shown(id: str, at: Seconds = None, until: Seconds = None, page: PageNumber = None) -> ShownOut:
+        item = _item(index, id)
+        told = show(item.path, item.kind, min(THUMBNAIL_SIZES), at=at, until=until, page=page)
+        return ShownOut(said=printable(told.said), low=told.low, high=told.high)
 
     @page.get("/dropped/{token}")
     def preview(token: str) -> Response:
-        drawn = dropped.preview(token)
-        if drawn is None:
-            raise HTTPException(404, "that picture is no longer kept")
-        return Response(drawn, media_type="image/jpeg", headers={"cache-control": "private, max-age=3600"})
+        small = dropped.preview(token)
+        if small is None:
+            raise HTTPException(404, "that file is no longer kept")
+        return Response(small, media_type="image/jpeg", headers={"cache-control": "private, max-age=3600"})
+
+
+def _add_files(page: FastAPI, index: Index) -> None:
+    encoded, encoding = Made(), threading.Lock()
+
+    @page.get("/file/{id}")
+    def file(id: str) -> Response:
+        item = _item(index, id)
+        if not item.path.is_file():
+            raise HTTPException(404, "the file has moved since it was indexed")
+        media = media_type(item.path, item.kind)
+        name = quote(printable(item.path.name), safe="")
+        disposition = f"{'inline' if media else 'attachment'}; filename*=UTF-8''{name}"
+        headers = {"content-disposition": disposition, "cache-control": "private, no-cache"}
+        return FileResponse(item.path, media_type=media or "application/octet-stream", headers=headers)
+
+    @page.get("/stretch/{id}")
+    def one_stretch(id: str, request: Request, begin: float, end: float) -> Response:
+        """A part of a sound or film in a format that every browser plays."""
+        item = _item(index, id)
+        data, media = stretch(item.path, item.kind, begin, end, encoded, encoding)
+        return ranged(data, media, request)
 
 
 def _add_looks(page: FastAPI, index: Index, inside: Inside) -> None:
@@ -264,7 +211,10 @@ def _add_looks(page: FastAPI, index: Index, inside: Inside) -> None:
 
     @page.get("/api/looks/{id}")
     def look(id: str, asked: Annotated[LookAsked, Query()]) -> LookOut:
-        found = inside.look(_item(index, id).path, asked.what, asked.x, asked.y)
+        item = _item(index, id)
+        if item.kind != "picture":
+            raise SensoriumError("only pictures are looked into on the page")
+        found = inside.look(item.path, asked.what, asked.x, asked.y)
         buffer = BytesIO()
         Image.fromarray(found.colours.permute(1, 2, 0).contiguous().numpy()).save(buffer, "PNG")
         return LookOut(
@@ -281,15 +231,18 @@ def _add_looks(page: FastAPI, index: Index, inside: Inside) -> None:
 def _ask(index: Index, dropped: Dropped, asked: Asked) -> AnswerOut:
     _check_page(asked.k, asked.offset)
     terms, said = _terms(index, dropped, asked)
+    if index.embedder is not None:
+        check_examples(terms, index.embedder)
     where = Filter(
         below=asked.path or None,
         modified_after=moment(asked.since) if asked.since else None,
         modified_before=moment(asked.until, end=True) if asked.until else None,
+        kind=chosen_kinds(asked.kind) if asked.kind else None,
     )
     answer: Answer = index.search(Question(terms), asked.k + 1, offset=asked.offset, where=where)
     return AnswerOut(
         terms=said,
-        hits=[_picture(hit) for hit in answer.hits[: asked.k]],
+        hits=[file_out(hit) for hit in answer.hits[: asked.k]],
         good=answer.good,
         cutoff=answer.cutoff,
         seconds=answer.seconds,
@@ -306,56 +259,41 @@ def _terms(index: Index, dropped: Dropped, asked: Asked) -> tuple[list[Term], li
     """The question's terms, and the same for the page to show."""
     if len(asked.q) > LONGEST_QUESTION:
         raise SensoriumError(f"the question is too long: at most {LONGEST_QUESTION:,} characters")
-    terms = expression.parse([asked.q], pictures=False)
+    terms = expression.parse([asked.q], files=False)
     said = [TermOut(kind="text", text=each.text, weight=each.weight) for each in terms]
     for example in asked.like:
-        id, weight = _example(example)
+        id, number, weight = _example(example)
         item = _item(index, id)
-        terms.append(Term(item=id, weight=weight))
-        said.append(TermOut(kind="item", id=id, name=printable(item.path.name), weight=weight))
-    for example in asked.picture:
-        token, weight = _example(example)
-        picture = dropped.get(token)
-        if picture is None:
-            raise SensoriumError("that picture is no longer kept here: drop it on the page again")
-        terms.append(Term(image=picture, weight=weight))
-        said.append(TermOut(kind="picture", token=token, name="your picture", weight=weight))
+        terms.append(Term(item=id, moment=number, weight=weight))
+        said.append(TermOut(kind="item", id=id, moment=number, name=printable(item.path.name), weight=weight))
+    for example in asked.dropped:
+        token, _, weight = _example(example)
+        question = dropped.get(token)
+        if question is None:
+            raise SensoriumError("that file is no longer kept here: drop it on the page again")
+        if isinstance(question.source, Path):
+            terms.append(Term(file=question.source, weight=weight))
+        else:
+            terms.append(Term(image=question.source, weight=weight))
+        said.append(TermOut(kind="dropped", token=token, name=printable(question.name), weight=weight))
     if not terms:
-        raise SensoriumError("ask for something: words, or a picture")
+        raise SensoriumError("ask for something: words, or a file")
     if len(terms) > MOST_TERMS:
         raise SensoriumError(f"too many terms: at most {MOST_TERMS}")
     return terms, said
 
 
-def _example(text: str) -> tuple[str, float]:
-    """An id or token and its weight, from `0123456789abcdef`, `-0123456789abcdef` or `0123456789abcdef:0.5`."""
+def _example(text: str) -> tuple[str, int | None, float]:
+    """An id or token, a moment of it and its weight: `0123456789abcdef`, `-0123456789abcdef`, with `@7` and `:0.5`."""
     found = _EXAMPLE.fullmatch(text)
     if not found:
-        raise HTTPException(404, "no such picture")
-    return found[2], float(found[3] or 1) * (-1 if found[1] else 1)
+        raise HTTPException(404, "no such file")
+    return found[2], int(found[3]) if found[3] else None, float(found[4] or 1) * (-1 if found[1] else 1)
 
 
 def _item(index: Index, id: str) -> Item:
     """The readable item with this id; ids are the only names that files have here."""
     item = index.get(id) if re.fullmatch(r"[0-9a-f]{16}", id) else None
     if item is None or item.reason is not None:
-        raise HTTPException(404, "no such picture in the index")
+        raise HTTPException(404, "no such file in the index")
     return item
-
-
-def _picture(found: Hit | Item) -> PictureOut:
-    hit = found if isinstance(found, Hit) else None
-    return PictureOut(
-        id=found.id,
-        name=printable(found.path.name),
-        folder=printable(str(found.path.parent)),
-        path=printable(str(found.path)),
-        width=found.width,
-        height=found.height,
-        bytes=found.size,
-        version=int(found.modified.timestamp() if isinstance(found, Hit) else found.modified // 10**9),
-        taken=hit.taken.strftime("%Y-%m-%d %H:%M") if hit and hit.taken else None,
-        score=hit.score if hit else None,
-        confidence=hit.confidence if hit else None,
-        match=hit.match if hit else None,
-    )

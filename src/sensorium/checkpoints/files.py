@@ -72,7 +72,9 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
 def scattered(tensors: State) -> State:
     """The same tensors, of which only single numbers will be read: the system need not read ahead of each."""
     advise = getattr(ctypes.CDLL(None), "madvise", None) if sys.platform != "win32" else None
-    for tensor in tensors.values() if advise is not None else ():
+    if advise is None:
+        return tensors
+    for tensor in tensors.values():
         begin = tensor.data_ptr() & -mmap.PAGESIZE
         advise(ctypes.c_void_p(begin), ctypes.c_size_t(tensor.data_ptr() + tensor.nbytes - begin), 1)  # MADV_RANDOM
     return tensors

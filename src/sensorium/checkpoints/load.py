@@ -26,7 +26,7 @@ from sensorium.checkpoints.formats import (
     format_named,
 )
 from sensorium.checkpoints.hub import fetch, is_hub_id
-from sensorium.checkpoints.memory import memory, part, told
+from sensorium.checkpoints.memory import memory, of_model, part, told
 from sensorium.checkpoints.rename import CheckpointError, listing
 from sensorium.checkpoints.sources import SOURCES, Source
 from sensorium.data import preprocess
@@ -116,6 +116,10 @@ def memory_of(
     Only names and shapes are read, of safetensors and of torch's zipped files. Films are seen by the tower of
     pictures: it is counted once. Raises CheckpointError as `load_model` does.
     """
+    if source == "pocket":
+        from sensorium.checkpoints.pocket import blank_pocket
+
+        return of_model(blank_pocket(), precision)
     checkpoint = read_checkpoint(locate(source, revision=revision)[0])
     return memory(checkpoint, None if senses is None else part(checkpoint, None, senses), precision)
 

@@ -1,16 +1,19 @@
 """Parts of a model: which a checkpoint holds, and what they will take in memory, before anything of it is read."""
 
 from collections.abc import Mapping, Sequence
-from typing import Literal
+from typing import Literal, cast
+
+import torch
+from torch import nn
 
 from sensorium.checkpoints.files import Checkpoint
 from sensorium.checkpoints.format import Config
 from sensorium.checkpoints.formats import FAMILIES, configure, recognise
 from sensorium.checkpoints.rename import CheckpointError
 from sensorium.data.kinds import SENSES, Sense
-from sensorium.models.imagebind import ImageBindConfig, Modality
+from sensorium.models.imagebind import ImageBind, ImageBindConfig, Modality
 from sensorium.nn.blank import blank
-from sensorium.nn.packed import is_packable
+from sensorium.nn.packed import is_packable, pays
 
 MODALITY: dict[Sense, Modality] = {
     "image": "vision",
@@ -42,20 +45,26 @@ def memory(
 ) -> dict[Sense, int]:
     """Bytes of the weights in memory, by sense; of a model of pictures and words that are no ImageBind, by these two.
 
-    With bf16, the layers are counted that may be rounded; on CPUs where that gains nothing they are not.
+    With bf16, layers are rounded on CPUs where that is faster; elsewhere it changes only how they are multiplied.
     """
     known = recognise(checkpoint)
     config = config or _sizes(checkpoint)
     with blank():
         model = FAMILIES[known.family].model(config)
-    small = {name for name, layer in model.named_modules() if precision == "bf16" and is_packable(layer)}
+    return of_model(model, precision)
+
+
+def of_model(model: nn.Module, precision: Literal["fp32", "bf16"] = "fp32") -> dict[Sense, int]:
+    """As `memory`, of a model that was built without numbers."""
+    rounded = precision == "bf16" and pays(torch.bfloat16)
+    small = {name for name, layer in model.named_modules() if rounded and is_packable(layer)}
     named: dict[Modality, Sense] = {modality: sense for sense, modality in reversed(MODALITY.items())}
     found: dict[Sense, int] = {}
     for name, tensor in model.state_dict().items():
         room, _, rest = name.partition(".")
-        modality = rest.partition(".")[0]
-        bound = isinstance(config, ImageBindConfig)
-        sense = named[modality] if bound and modality in named else "text" if room == "text" else "image"
+        modality = cast(Modality, rest.partition(".")[0])
+        words = room in ("text", "language")
+        sense = named[modality] if isinstance(model, ImageBind) else "text" if words else "image"
         each = 2 if name.rpartition(".")[0] in small else tensor.element_size()
         found[sense] = found.get(sense, 0) + tensor.numel() * each
     return {sense: found[sense] for sense in SENSES if sense in found}

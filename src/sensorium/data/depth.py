@@ -39,11 +39,13 @@ EXPECTED = (
 
 @dataclass(frozen=True, eq=False)
 class DepthMap:
-    """Disparity of every pixel, holes filled; the share that was holes; and in words what the file was taken for."""
+    """Disparity of every pixel, holes filled; the share that was holes; in words what the file was taken for; and where
+    its unit is a length, metres as they were measured, holes NaN."""
 
     disparity: Float[Tensor, "h w"]
     missing: float
     got: str
+    metres: Float[Tensor, "h w"] | None = None
 
 
 @dataclass(frozen=True)
@@ -119,6 +121,7 @@ def read_depth(
         raise Unreadable(name, f"{missing:.0%} of the pixels were not measured (0, NaN or infinite)")
     values = values.where(measured, torch.tensor(0.0))
     height, width = values.shape
+    lengths: Tensor | None = None
     got = f"{raster.kind}, {width} x {height}, {unit}"
     if unit in METRES:
         if "focal" not in facts:
@@ -132,11 +135,12 @@ def read_depth(
         low, high = float(metres[measured].min()), float(metres[measured].max())
         got += f", {low:.2f} to {high:.2f} m, focal length {focal:g} px, baseline {baseline:g} m"
         values = baseline * focal / metres.clamp(NEAREST, FARTHEST)
+        lengths = metres.where(measured, torch.tensor(float("nan")))
     elif unit == "relative":
         seen = values[measured]
         values = (values - seen.mean()) / seen.std(correction=0).clamp(min=1e-9)
         values = (values * STD + MEAN).clamp(min=0) * FULL
-    return DepthMap(fill(values, measured), missing, f"{got}, {missing:.0%} missing")
+    return DepthMap(fill(values, measured), missing, f"{got}, {missing:.0%} missing", lengths)
 
 
 def _numbers(name: str, raster: Raster, unit: str) -> np.ndarray[Any, Any]:

@@ -155,16 +155,17 @@ def video_segments(
         yield from islice(video_segments(path, seconds=seconds, frames=frames), skip, None)
 
 
-def frame_at(path: str | os.PathLike[str], time: float | None = None) -> UInt8[Tensor, "3 h w"]:
-    """The upright frame that a film shows at a second, by default after a third of it; the last where it is over.
+def frame_at(path: str | os.PathLike[str], seconds: float | None = None) -> UInt8[Tensor, "3 h w"]:
+    """What a film shows at a time, its last frame where it is over; without a time, a second into it or its middle.
 
-    Only what lies after the key frame before it is decoded. Raises Unreadable.
+    Raises Unreadable.
     """
     with _opened(os.fsdecode(path)) as (container, stream):
+        if seconds is None:
+            seconds = min(1.0, (_duration(container, stream) or 0.0) / 2)
         player = _Player(container, stream)
-        first = player.show(0.0)
-        time = (_duration(container, stream) or 0.0) / 3 if time is None else time
-        return player.show(time) if time > 0 else first
+        first = player.show(0.0)  # stands where the film is cut off before that time
+        return player.show(seconds) if seconds > 0 else first
 
 
 @contextmanager

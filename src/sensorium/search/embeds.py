@@ -1,39 +1,16 @@
-"""What the index asks of a model, as protocols; `sensorium.tasks.embedding.Embedder` fits."""
+"""What the index asks of a model, as a protocol; `sensorium.tasks.embedding.Embedder` fits."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
-from sensorium.data.errors import Unreadable
-from sensorium.search.store import Vectors
-
-
-class EmbeddedBatch(Protocol):
-    """What an embedder's stream yields: n readable paths, their vectors and sizes, and the files it could not read."""
-
-    @property
-    def paths(self) -> Sequence[Path]:
-        """The readable ones, in the order they were given."""
-        ...
-
-    @property
-    def vectors(self) -> Vectors:
-        """(n, dim), a row for each path."""
-        ...
-
-    @property
-    def sizes(self) -> Sequence[tuple[int, int]]:
-        """Width and height in pixels of each path."""
-        ...
-
-    @property
-    def unreadable(self) -> Sequence[Unreadable]:
-        """The others, each with its reason."""
-        ...
+if TYPE_CHECKING:  # these bring torch, which opening an index does without
+    from sensorium.data.kinds import Kind, Sense
+    from sensorium.tasks.senses import Job, Taken
 
 
 class Embeds(Protocol):
-    """A model that puts pictures and words into one space."""
+    """A model that puts words and files of one kind or more into one space."""
 
     @property
     def name(self) -> str:
@@ -50,10 +27,25 @@ class Embeds(Protocol):
         """Length of a vector."""
         ...
 
+    def has(self, sense: "Sense") -> bool:
+        """Whether it takes something in this way."""
+        ...
+
+    def lacks(self, kind: "Kind") -> str | None:
+        """None where it takes in files of this kind, else a sentence that says that it does not."""
+        ...
+
     def embed(self, *, images: Any = None, text: Any = None) -> dict[str, Any]:
         """{"images": (n, dim), "text": (m, dim)} float32, rows of length one."""
         ...
 
-    def stream(self, paths: Iterable[Path], *, batch: int = 32) -> Iterator[EmbeddedBatch]:
-        """Embed files in order, decoding ahead of the model; it may draw from `paths` in another thread."""
+    def embed_example(self, source: Path, kind: "Kind | None" = None) -> Any:
+        """(dim,) of length one: a file of any kind as a question."""
+        ...
+
+    def embed_files(self, jobs: "Iterable[Job]", *, batch: int = 32) -> "Iterator[Taken]":
+        """Embed files piece by piece, decoding ahead of the model; it may draw from `jobs` in another thread.
+
+        The rows of one file come in the order of its pieces. Closing the iterator ends its threads.
+        """
         ...

@@ -1,6 +1,6 @@
-"""The search graph: segments of an HNSW index beside the database, each covering a range of content ids.
+"""The search graph: segments of an HNSW index beside the database, each covering a range of piece ids of one sense.
 
-Contents never change and their ids only grow, so a segment is never edited: new contents wait in memory until they are
+Pieces never change and their ids only grow, so a segment is never edited: new pieces wait in memory until they are
 enough for a segment of their own, and deleted ones are dropped when their segment is next built. Every segment can be
 built again from the database; one that is missing or damaged is left out, and its range is scanned exactly instead.
 """
@@ -32,7 +32,7 @@ Ids = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Segment:
-    """What the database says of a segment: contents with low < id <= high, in `file`, whose bytes give `hash`."""
+    """What the database says of a segment: pieces with low < id <= high, in `file`, whose bytes give `hash`."""
 
     low: int
     high: int
@@ -126,7 +126,7 @@ class OpenSegment:
         return cls(graph, segment)
 
     def search(self, vector: Vector, k: int) -> tuple[Ids, NDArray[np.float32]]:
-        """Content ids of about the k nearest vectors, and their cosines to about four digits."""
+        """Piece ids of about the k nearest vectors, and their cosines to about four digits."""
         if not len(self._graph):
             return np.empty(0, np.int64), np.empty(0, np.float32)
         found = self._graph.search(vector, k, threads=1)

@@ -1,4 +1,4 @@
-"""The index: a folder of pictures becomes a collection that answers questions.
+"""The index: a folder of files becomes a collection that answers questions.
 
 An index is bound to the model that filled it (its `fingerprint`): vectors of two models cannot be compared.
 """
@@ -8,23 +8,28 @@ import os
 import re
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
-from numpy.typing import NDArray
 
-from sensorium.data.errors import SensoriumError, printable
+from sensorium.data.errors import SensoriumError
+from sensorium.search.asking import Asker
 from sensorium.search.bank import BANK
 from sensorium.search.embeds import Embeds
-from sensorium.search.query import Answer, Hit, Query, Term
+from sensorium.search.query import Answer, Hit, Moment, Query, Term
+from sensorium.search.ranking import Ranking
+from sensorium.search.report import Progress, Report, Stopped
+from sensorium.search.roots import resolve
 from sensorium.search.sqlite import SQLiteStore
-from sensorium.search.store import EPOCH, Filter, Identity, Item, Near, Store, Vector, Vectors, item_id
-from sensorium.search.update import Progress, Report, Stopped, Update, resolve
-from sensorium.search.verdict import ENOUGH, Verdict, both, judge_pictures, judge_words, usual_nearness
+from sensorium.search.store import EPOCH, Filter, Identity, Item, Scored, Store, Vectors, item_id
+from sensorium.search.update import Update
+
+if TYPE_CHECKING:
+    from sensorium.data.kinds import Kind
 
 __all__ = [
     "Answer",
@@ -32,6 +37,7 @@ __all__ = [
     "Hit",
     "Index",
     "Item",
+    "Moment",
     "Progress",
     "Query",
     "Report",
@@ -41,19 +47,19 @@ __all__ = [
     "default_folder",
 ]
 
-SAMPLE = 1024
-"""Stored vectors that stand for the collection when a verdict is given; beyond so many the bar rises no more."""
-CANCELLED = 1e-6
-
 
 @dataclass(frozen=True, kw_only=True)
 class Stats:
-    """What an index holds. `bytes` is what it takes on disk; `roots` are the folders it was told to follow."""
+    """What an index holds: readable items, of which kinds, and in how many moments, each with a vector. `bytes` is what
+    it takes on disk; `roots` are the folders it was told to follow.
+    """
 
     folder: Path
     model: str
     dim: int
     items: int
+    kinds: "dict[Kind, int]"
+    moments: int
     unreadable: int
     roots: list[Path]
     bytes: int
@@ -68,19 +74,6 @@ def default_folder() -> Path:
     return Path(platformdirs.user_data_dir("sensorium")) / "index"
 
 
-@dataclass(frozen=True)
-class Direction:
-    """A question as vectors: the weighted sums of its words and of its examples, and of both, none normalised.
-
-    A part that has no positive term only steers away, and is None here. `examples` are ids of items.
-    """
-
-    whole: NDArray[np.float64]
-    words: NDArray[np.float64] | None
-    pictures: NDArray[np.float64] | None
-    examples: set[str]
-
-
 class Index:
     """A collection on disk and the model that understands it, for several threads and processes at once."""
 
@@ -90,7 +83,8 @@ class Index:
         self.folder = folder
         self._bank: Vectors | None = None
         self._bank_lock = threading.Lock()
-        self._usual_of: tuple[Vectors, float | None] | None = None
+        self._asker = Asker(store, self._model, self.get)
+        self._ranking = Ranking(store, self._captions, lambda: self.embedder is not None)
 
     @classmethod
     def open(
@@ -133,7 +127,7 @@ class Index:
         return Update(self.store, self._model(), progress, retry_unreadable=retry_unreadable).run(resolve(roots), batch)
 
     def search(self, query: Query | str, k: int = 20, *, offset: int = 0, where: Filter | None = None) -> Answer:
-        """The k best items after the first `offset`, best first. A plain string is a query of one text term.
+        """The k best files after the first `offset`, best first. A plain string is a query of one text term.
 
         Raises SensoriumError for an empty query, a term that names no item, or an unreadable example (Unreadable).
         """
@@ -141,19 +135,20 @@ class Index:
         asked = Query([Term(text=query)]) if isinstance(query, str) else query
         if k < 1 or offset < 0:
             raise SensoriumError(f"k = {k} and offset = {offset} make no page: k must be at least 1, offset at least 0")
-        direction = self._direction(asked.terms)
-        hidden = set[str]() if asked.include_example else direction.examples
-        near = self.store.search(_unit(direction.whole), offset + k + len(hidden), where=where)
+        direction = self._asker.direction(asked.terms)
+        hidden = frozenset[str]() if asked.include_example else direction.examples
+        near, scales = self._ranking.best(direction, offset + k + len(hidden), where)
         near = [each for each in near if each.item.id not in hidden]
-        page = near[offset : offset + k]
-        judged = [*near[:1], *page]  # whether the answer is good depends on the best of all, on whatever page
-        verdict = self._judge(direction, judged)
-        sure = verdict.confidence.tolist()
+        page = self._ranking.with_moments(direction, near[offset : offset + k], scales)
+        # whether the answer is good depends on the best of all, on whatever page
+        groups = [each.pieces[:1] for each in (page if not offset else near)[:1]] + [each.pieces for each in page]
+        judged = iter(self._ranking.judge(direction, [piece for pieces in groups for piece in pieces]))
+        confidence, cutoff = next(judged) if groups else (0.0, self._ranking.usual_cutoff(direction))
         return Answer(
-            hits=[_hit(each, confidence) for each, confidence in zip(page, sure[1:], strict=True)],
-            good=bool(near) and sure[0] >= 0.5,
-            confidence=sure[0] if near else 0.0,
-            cutoff=verdict.cutoff,
+            hits=[_hit(each.item, [_moment(piece, next(judged)[0]) for piece in each.pieces]) for each in page],
+            good=confidence >= 0.5,
+            confidence=confidence,
+            cutoff=cutoff,
             seconds=time.perf_counter() - began,
         )
 
@@ -187,11 +182,14 @@ class Index:
     def stats(self) -> Stats:
         """What the index holds."""
         roots = [Path(os.fsdecode(value.split(b"\0", 1)[1])) for value in self.store.notes("root/").values()]
+        kinds = self.store.kinds()
         return Stats(
             folder=self.folder,
             model=self.store.identity.model,
             dim=self.store.identity.dim,
-            items=self.store.count(readable=True),
+            items=sum(kinds.values()),
+            kinds=kinds,
+            moments=self.store.moments_stored(),
             unreadable=self.store.count(readable=False),
             roots=sorted(roots),
             bytes=sum(path.stat().st_size for path in self.folder.iterdir() if path.is_file()),
@@ -214,71 +212,6 @@ class Index:
             )
         return self.embedder
 
-    def _direction(self, terms: Sequence[Term]) -> Direction:
-        if not terms:
-            raise SensoriumError("an empty question: give words, a picture or an item of the index")
-        for term in terms:
-            if sum(part is not None for part in (term.text, term.image, term.item)) != 1:
-                raise SensoriumError("a term is exactly one of text, image and item")
-            if term.text is not None and not term.text.strip():
-                raise SensoriumError("an empty text: give words to look for")
-            if not np.isfinite(term.weight):
-                raise SensoriumError(f"a weight must be a finite number, not {term.weight}")
-        texts = [term.text for term in terms if term.text is not None]
-        embedded = iter(_rows(self._model().embed(text=texts)["text"]) if texts else [])
-        words, pictures = np.zeros((2, self.store.identity.dim), np.float64)
-        examples: set[str] = set()
-        for term in terms:
-            if term.text is not None:
-                words += term.weight * _unit(next(embedded))
-            else:
-                vector, example = self._example(term)
-                pictures += term.weight * _unit(vector)
-                examples |= {example} if example else set()
-        if float(np.linalg.norm(words + pictures)) < CANCELLED:
-            raise SensoriumError("the terms cancel each other out; change a weight")
-        wanted = [term for term in terms if term.weight > 0] or terms
-        return Direction(
-            whole=words + pictures,
-            words=words if any(term.text is not None for term in wanted) else None,
-            pictures=pictures if any(term.text is None for term in wanted) else None,
-            examples=examples,
-        )
-
-    def _example(self, term: Term) -> tuple[Vector, str | None]:
-        """The vector of a picture, taken from the index where it is stored there unchanged, and its id there."""
-        source = term.item if term.item is not None else term.image
-        item = self.get(source) if isinstance(source, str | os.PathLike) else None
-        if item is not None and item.reason is None and (term.item is not None or _unchanged(item)):
-            stored = self.store.vectors([item.digest])
-            if item.digest in stored:
-                return stored[item.digest], item.id
-        if term.item is not None:
-            said = f"could not be read: {item.reason}" if item is not None and item.reason else "is not in the index"
-            raise SensoriumError(f"{printable(os.fspath(term.item))} {said}")
-        (vector,) = _rows(self._model().embed(images=[term.image])["images"])
-        return vector, None if item is None else item.id
-
-    def _judge(self, direction: Direction, near: Sequence[Near]) -> Verdict:
-        stored = self.store.vectors([each.item.digest for each in near])
-        gone = np.zeros(len(direction.whole), np.float32)  # deleted since it was found
-        hits = np.array([stored.get(each.item.digest, gone) for each in near], np.float32).reshape(-1, len(gone))
-        sample = self.store.sample(SAMPLE)
-        parts: list[tuple[Verdict, float]] = []
-        if (words := direction.words) is not None:
-            verdict = judge_words(_unit(words), hits, self._captions(), len(sample))
-            parts.append((verdict, float(np.linalg.norm(words))))
-        if (pictures := direction.pictures) is not None:
-            verdict = judge_pictures(_unit(pictures), hits, self._usual(sample))
-            parts.append((verdict, float(np.linalg.norm(pictures))))
-        return both(parts, float(np.linalg.norm(direction.whole)))
-
-    def _usual(self, sample: Vectors) -> float | None:
-        if self._usual_of is None or self._usual_of[0] is not sample:  # the same array while nothing changes
-            bank = self._captions() if self.embedder is not None and len(sample) < ENOUGH else None
-            self._usual_of = (sample, usual_nearness(sample, bank))
-        return self._usual_of[1]
-
     def _captions(self) -> Vectors:
         """The embedded bank (m, dim), made once for an index and kept in it."""
         with self._bank_lock:
@@ -292,34 +225,25 @@ class Index:
             return self._bank
 
 
-def _unit(vector: NDArray[np.floating]) -> Vector:
-    return (vector / max(float(np.linalg.norm(vector)), CANCELLED)).astype(np.float32)
+def _moment(piece: Scored, confidence: float) -> Moment:
+    return Moment(**piece.spot._asdict(), score=piece.score, confidence=confidence)
 
 
-def _rows(vectors: Any) -> list[Vector]:
-    return list(np.asarray(vectors, np.float32))
-
-
-def _unchanged(item: Item) -> bool:
-    try:
-        status = item.path.stat()
-    except OSError:
-        return False
-    return (item.size, item.modified) == (status.st_size, status.st_mtime_ns)
-
-
-def _hit(near: Near, confidence: float) -> Hit:
-    item = near.item
+def _hit(item: Item, moments: list[Moment]) -> Hit:
+    best = moments[0]
     return Hit(
         id=item.id,
         path=item.path,
         kind=item.kind,
-        score=near.score,
-        confidence=confidence,
-        match=confidence >= 0.5,
+        score=best.score,
+        confidence=best.confidence,
+        match=best.confidence >= 0.5,
         width=item.width,
         height=item.height,
         size=item.size,
         modified=EPOCH + timedelta(microseconds=item.modified // 1000),
         taken=None if item.taken is None else EPOCH + timedelta(microseconds=item.taken // 1000),
+        seconds=item.seconds,
+        pages=item.pages,
+        moments=moments,
     )

@@ -1,4 +1,4 @@
-"""Which contents are nearest to a vector: graph segments for most of them, a matrix in memory for the rest.
+"""Which pieces of one sense are nearest to a vector: graph segments for most of them, a matrix in memory for the rest.
 
 What lies outside every usable segment is "loose" and scanned exactly: no answer waits for the graph to be built.
 """
@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from sqlite3 import Connection
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,8 +20,11 @@ from sensorium.search.matrix import SLACK, Ids, Matrix, best, cosines
 from sensorium.search.schema import read_vectors
 from sensorium.search.store import Vector, Vectors
 
+if TYPE_CHECKING:
+    from sensorium.data.kinds import Sense
+
 EXACT = 65_536
-"""Loose contents that are simply scanned: 16 ms at 512 dimensions, and exact. More of them become a segment."""
+"""Loose pieces that are simply scanned: 16 ms at 512 dimensions, and exact. More of them become a segment."""
 HELD = 262_144
 """Loose vectors kept in memory (0.5 GB at 512 dimensions); beyond, a scan reads them from the disk."""
 SEGMENT = 1_048_576
@@ -32,7 +35,7 @@ CHUNK = 4096
 
 Scores = dict[int, float]
 Range = tuple[int, int, int]
-"""Contents with low < id <= high, and how many they are."""
+"""Pieces of the sense with low < id <= high, and how many they are."""
 
 
 class Nearest:
@@ -44,8 +47,10 @@ class Nearest:
         dim: int,
         rows: Callable[..., list[Any]],
         transaction: Callable[[], AbstractContextManager[Connection]],
+        sense: "Sense",
     ) -> None:
         self.folder = folder
+        self.sense = sense
         self.dim = dim
         self._rows = rows
         self._transaction = transaction
@@ -53,14 +58,14 @@ class Nearest:
         self._seen: int | None = None  # the state of the database that the memory below stands for
         self._segments: dict[str, OpenSegment | None] = {}
         self._matrix = Matrix(dim)
-        self._spilled = False  # whether the loose contents are too many to hold in the matrix
+        self._spilled = False  # whether the loose pieces are too many to hold in the matrix
 
     def stale(self) -> None:
         """This process wrote: look at the database again before the next answer."""
         self._seen = None
 
     def propose(self, vector: Vector, k: int) -> tuple[Scores, bool]:
-        """About the k best contents with their scores to three digits; true when these are all there are.
+        """About the k best pieces with their scores to three digits; true when these are all there are.
 
         Some may have been deleted.
         """
@@ -79,32 +84,26 @@ class Nearest:
         everything = len(rows) <= k and all(s.segment.rows <= k for s in segments) and not spilled
         return (scores if everything else highest(scores, k)), everything
 
-    def exact(self, vector: Vector, contents: Iterable[int]) -> Scores:
-        """The cosines of these contents, the same however they were found."""
-        return self.scan(vector, [np.unique(np.fromiter(contents, np.int64))], sys.maxsize)
+    def exact(self, vector: Vector, pieces: Iterable[int]) -> Scores:
+        """The cosines of these pieces, the same however they were found."""
+        return self.scan(vector, [np.unique(np.fromiter(pieces, np.int64))], sys.maxsize)
 
-    def scan(self, vector: Vector, pieces: Iterable[Ids], k: int) -> Scores:
-        """Exact scores of the k best of these contents (sorted ids), and of those that tie with the last."""
+    def scan(self, vector: Vector, chunks: Iterable[Ids], k: int) -> Scores:
+        """Exact scores of the k best of these pieces (sorted ids), and of those that tie with the last."""
         with self._lock:
             self._refresh()
             ids, rows = self._matrix.ids, self._matrix.rows
         scores: Scores = {}
-        for piece in pieces:
-            held = np.isin(piece, ids, assume_unique=True)
-            scores |= _scored(piece[held], rows[np.searchsorted(ids, piece[held])], vector, k)
-            for part in _parts(piece[~held]):
-                scores |= _scored(*self.fetch(part), vector, k)
+        for chunk in chunks:
+            held = np.isin(chunk, ids, assume_unique=True)
+            scores |= _scored(chunk[held], rows[np.searchsorted(ids, chunk[held])], vector, k)
+            for part in _parts(chunk[~held]):
+                scores |= _scored(*fetch(self._rows, part, self.dim), vector, k)
             scores = highest(scores, k)
         return scores
 
-    def fetch(self, ids: Ids) -> tuple[Ids, Vectors]:
-        """The vectors of these contents, as far as they are still there, in the order of their ids."""
-        sql = "SELECT content, value FROM vector WHERE content IN (SELECT value FROM json_each(?)) ORDER BY content"
-        rows = self._rows(sql, (json.dumps(ids.tolist()),))
-        return np.array([row[0] for row in rows], np.int64), read_vectors([row[1] for row in rows], self.dim)
-
     def maintain(self, progress: Callable[[int, int], object] | None = None) -> None:
-        """Build segments where loose contents or deleted rows are many. One process builds; others go on at once."""
+        """Build segments where loose pieces or deleted rows are many. One process builds; others go on at once."""
         with self._lock:
             self._open_segments()
         if not self._plan():
@@ -137,11 +136,12 @@ class Nearest:
         self._spilled = sum(count for _, _, count in self._gaps()) > HELD
         live = [] if self._spilled else list(self._loose())
         for part in _parts(self._matrix.keep(np.concatenate([np.empty(0, np.int64), *live]))):
-            self._matrix.add(*self.fetch(part))
+            self._matrix.add(*fetch(self._rows, part, self.dim))
         self._seen = version
 
     def _open_segments(self) -> None:
-        listed = [Segment(*row) for row in self._rows("SELECT low, high, rows, file, hash FROM segment ORDER BY low")]
+        sql = "SELECT low, high, rows, file, hash FROM segment WHERE sense = ? ORDER BY low"
+        listed = [Segment(*row) for row in self._rows(sql, (self.sense,))]
         self._segments = {
             s.file: self._segments[s.file] if s.file in self._segments else OpenSegment.open(self.folder, s, self.dim)
             for s in listed
@@ -158,12 +158,13 @@ class Nearest:
         return [gap for gap in gaps if gap[2]]
 
     def _number(self, low: int, high: int) -> int:
-        return self._rows("SELECT count(*) FROM content WHERE id > ? AND id <= ?", (low, high))[0][0]
+        sql = "SELECT count(*) FROM piece WHERE sense = ? AND id > ? AND id <= ?"
+        return self._rows(sql, (self.sense, low, high))[0][0]
 
     def _loose(self) -> Iterator[Ids]:
-        sql = f"SELECT id FROM content WHERE id > ? AND id <= ? ORDER BY id LIMIT {CHUNK}"
+        sql = f"SELECT id FROM piece WHERE sense = ? AND id > ? AND id <= ? ORDER BY id LIMIT {CHUNK}"
         for low, high, _ in self._gaps():
-            while rows := self._rows(sql, (low, high)):
+            while rows := self._rows(sql, (self.sense, low, high)):
                 yield np.array(rows, np.int64).reshape(-1)
                 low = rows[-1][0]
 
@@ -189,18 +190,22 @@ class Nearest:
 
     def _split(self, piece: Range) -> Iterator[Range]:
         low, high, count = piece
-        sql = "SELECT id FROM content WHERE id > ? AND id <= ? ORDER BY id LIMIT 1 OFFSET ?"
+        sql = "SELECT id FROM piece WHERE sense = ? AND id > ? AND id <= ? ORDER BY id LIMIT 1 OFFSET ?"
         while count > SEGMENT:
-            (edge,) = self._rows(sql, (low, high, SEGMENT - 1))[0]
+            (edge,) = self._rows(sql, (self.sense, low, high, SEGMENT - 1))[0]
             yield low, edge, SEGMENT
             low, count = edge, count - SEGMENT
-        last = self._rows("SELECT max(id) FROM content WHERE id > ? AND id <= ?", (low, high))[0][0]
+        sql = "SELECT max(id) FROM piece WHERE sense = ? AND id > ? AND id <= ?"
+        last = self._rows(sql, (self.sense, low, high))[0][0]
         yield low, last or low, count
 
     def _chunks(self, low: int, high: int, built: Callable[[int], object]) -> Iterator[tuple[Ids, NDArray[np.float32]]]:
-        sql = f"SELECT content, value FROM vector WHERE content > ? AND content <= ? ORDER BY content LIMIT {CHUNK}"
+        sql = (
+            "SELECT piece.id, value FROM piece JOIN vector ON vector.piece = piece.id "
+            f"WHERE sense = ? AND piece.id > ? AND piece.id <= ? ORDER BY piece.id LIMIT {CHUNK}"
+        )
         done = 0
-        while rows := self._rows(sql, (low, high)):
+        while rows := self._rows(sql, (self.sense, low, high)):
             yield np.array([row[0] for row in rows], np.int64), read_vectors([row[1] for row in rows], self.dim)
             low, done = rows[-1][0], done + len(rows)
             built(done)
@@ -208,9 +213,10 @@ class Nearest:
     def _publish(self, segment: Segment) -> None:
         """Put the segment in the place of those it covers."""
         with self._transaction() as database:
-            database.execute("DELETE FROM segment WHERE low >= ? AND high <= ?", (segment.low, segment.high))
-            row = (segment.low, segment.high, segment.rows, segment.file, segment.hash)
-            database.execute("INSERT INTO segment (low, high, rows, file, hash) VALUES (?, ?, ?, ?, ?)", row)
+            covered = (self.sense, segment.low, segment.high)
+            database.execute("DELETE FROM segment WHERE sense = ? AND low >= ? AND high <= ?", covered)
+            row = (segment.low, segment.high, segment.rows, segment.file, segment.hash, self.sense)
+            database.execute("INSERT INTO segment (low, high, rows, file, hash, sense) VALUES (?, ?, ?, ?, ?, ?)", row)
         self._sweep()
 
     def _sweep(self) -> None:
@@ -220,6 +226,13 @@ class Nearest:
             if path.name not in listed:
                 with suppress(OSError):  # a reader on Windows may still hold it; the next sweep gets it
                     path.unlink()
+
+
+def fetch(rows: Callable[..., list[Any]], ids: Ids, dim: int) -> tuple[Ids, Vectors]:
+    """The vectors of these pieces, as far as they are still there, in the order of their ids."""
+    sql = "SELECT piece, value FROM vector WHERE piece IN (SELECT value FROM json_each(?)) ORDER BY piece"
+    found = rows(sql, (json.dumps(ids.tolist()),))
+    return np.array([row[0] for row in found], np.int64), read_vectors([row[1] for row in found], dim)
 
 
 def _parts(ids: Ids) -> Sequence[Ids]:
@@ -236,4 +249,4 @@ def highest(scores: Scores, k: int) -> Scores:
     if len(scores) <= k:
         return scores
     bar = sorted(scores.values(), reverse=True)[k - 1]
-    return {content: score for content, score in scores.items() if score >= bar - SLACK}
+    return {piece: score for piece, score in scores.items() if score >= bar - SLACK}

@@ -10,10 +10,13 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Protocol, TypeAlias
+from typing import TYPE_CHECKING, NamedTuple, Protocol, Self, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
+
+if TYPE_CHECKING:  # this brings torch, which a store does without
+    from sensorium.data.kinds import Kind, Sense
 
 Vectors: TypeAlias = NDArray[np.float32]
 """(n, dim) float32, rows of length one."""
@@ -33,13 +36,15 @@ def item_id(path: str | os.PathLike[str]) -> str:
 class Item:
     """One file of the collection, readable or not.
 
-    `digest` names the content: items with equal digests share one vector, which is how a renamed or copied file is
-    recognised and never embedded twice. `reason` says why the file has no vector; then `digest` may be empty.
-    Times are nanoseconds since 1970; `taken` is the camera's clock, which knows no time zone, read as UTC.
+    `digest` names the content: items with equal digests share their pieces' vectors, which is how a renamed or copied
+    file is recognised and never embedded twice. `reason` says why the file has no vector; then `digest` may be empty.
+    Times are nanoseconds since 1970; `taken` is the camera's clock, which knows no time zone, read as UTC. `seconds`
+    is the length of a film, sound or recording, `pages` of a document. `whole` is false while only the first pieces
+    are kept, since indexing was interrupted; `said` is why a file was read only in part ("cut off?").
     """
 
     path: Path
-    kind: str = "image"
+    kind: "Kind" = "picture"
     size: int = 0
     modified: int = 0
     changed: int = 0
@@ -48,11 +53,50 @@ class Item:
     height: int = 0
     digest: bytes = b""
     reason: str | None = None
+    seconds: float | None = None
+    pages: int | None = None
+    whole: bool = True
+    said: str | None = None
 
     @property
     def id(self) -> str:
         """The same for every item with this path."""
         return item_id(self.path)
+
+
+class Spot(NamedTuple):
+    """Which piece of a file: its number from 0, the sense that takes it in, begin and end in seconds, page from 1."""
+
+    number: int = 0
+    sense: "Sense" = "image"
+    begin: float | None = None
+    end: float | None = None
+    page: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Part:
+    """Some pieces of a content, with their vectors (n, dim); a row that is not finite is no vector.
+
+    `pieces` is how many the content has, once that is known: it is whole when they are all stored.
+    """
+
+    spots: Sequence[Spot]
+    vectors: Vectors
+    pieces: int | None = None
+
+    @classmethod
+    def picture(cls, vector: Vector) -> Self:
+        """A content that is one image."""
+        return cls(spots=(Spot(),), vectors=vector[None], pieces=1)
+
+
+class Scored(NamedTuple):
+    """A stored piece by its id, and the cosine between its vector and the one searched for."""
+
+    piece: int
+    spot: Spot
+    score: float
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,7 +109,7 @@ class Filter:
     modified_after, modified_before, taken_after, taken_before: half-open ranges [after, before); `taken` is compared
         with the camera's clock, and items without one never match a taken range.
     size_min, size_max: bytes, both included.
-    kind: "image".
+    kind: "picture", "video", "sound", "depth", "thermal", "motion" or "document", or several of them.
     """
 
     below: str | os.PathLike[str] | Sequence[str | os.PathLike[str]] | None = None
@@ -76,7 +120,7 @@ class Filter:
     taken_before: datetime | None = None
     size_min: int | None = None
     size_max: int | None = None
-    kind: str | None = None
+    kind: str | Sequence[str] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,7 +133,7 @@ class Identity:
 
 
 class MissingVector(KeyError):
-    """An item was to be written whose content is not stored and came without a vector. `digests` are the contents."""
+    """A content was to be used, or called whole, of which pieces are missing. `digests` are the contents."""
 
     def __init__(self, digests: Sequence[bytes]) -> None:
         super().__init__(f"{len(digests)} contents have no vector")
@@ -98,10 +142,31 @@ class MissingVector(KeyError):
 
 @dataclass(frozen=True)
 class Near:
-    """An item and the cosine between its vector and the one searched for."""
+    """An item, and its pieces of one sense that are near to the vector searched for, best first."""
 
     item: Item
-    score: float
+    pieces: list[Scored]
+
+    @property
+    def score(self) -> float:
+        """The cosine of the nearest piece."""
+        return self.pieces[0].score
+
+
+@dataclass(frozen=True)
+class Kept:
+    """A stored content: an item that has it, and how many of its first pieces are there without a gap."""
+
+    item: Item
+    pieces: int
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Stored vectors (n, dim) of one sense that stand for all of it, and the content that each is of."""
+
+    vectors: Vectors
+    contents: NDArray[np.int64]
 
 
 class Store(Protocol):
@@ -112,43 +177,78 @@ class Store(Protocol):
         """The model this store is bound to."""
         ...
 
-    def upsert(self, items: Sequence[Item], vectors: Mapping[bytes, Vector]) -> None:
-        """Write `items`, replacing those of the same path, and the vectors of new contents, as one transaction.
+    def upsert(self, items: Sequence[Item], parts: Mapping[bytes, Part]) -> None:
+        """Write `items`, replacing those of the same path, and parts of contents, as one transaction.
 
-        Raises MissingVector, and writes nothing, when a readable item's digest is neither in `vectors` nor stored.
+        Pieces that are stored already stay as they are. What the items say of a content that becomes whole (its
+        length, its pages ...) is written to all items that have it.
+
+        Raises MissingVector, and writes nothing, when a readable item's digest is neither in `parts` nor stored, or
+        when a part says how many pieces there are and some of these are missing.
         """
         ...
 
     def delete(self, ids: Iterable[str]) -> int:
-        """Forget these items, and vectors that no item uses any more; returns how many items there were."""
+        """Forget these items, and pieces that no item uses any more; returns how many items there were."""
         ...
 
-    def search(self, vector: Vector, k: int, *, where: Filter | None = None, offset: int = 0) -> list[Near]:
-        """The readable items nearest to `vector`, best first, equal scores by path; fewer where there are no more."""
+    def senses(self) -> "list[Sense]":
+        """Those that stored pieces have."""
+        ...
+
+    def search(
+        self, vector: Vector, k: int, *, sense: "Sense" = "image", where: Filter | None = None, offset: int = 0
+    ) -> list[Near]:
+        """The readable items nearest to `vector` by their best piece of one sense, best first, equal scores by path.
+
+        Fewer where there are no more. Of an item's pieces, those that were found on the way are listed.
+        """
+        ...
+
+    def moments(self, spots: Mapping[int, Spot], vector: Vector, most: int) -> list[Scored]:
+        """Of these pieces, by their ids, the `most` of each sense that are nearest to `vector`, best first."""
         ...
 
     def get(self, ids: Sequence[str]) -> list[Item | None]:
         """The items of these ids, in order; None where there is none."""
         ...
 
-    def vectors(self, digests: Sequence[bytes]) -> dict[bytes, Vector]:
-        """The vectors of those contents that are stored."""
+    def vectors(self, digest: bytes) -> Vectors:
+        """The vectors (n, dim) of a content's pieces, in their order; none where it is not stored."""
         ...
 
-    def known(self, digests: Sequence[bytes]) -> dict[bytes, Item]:
-        """For those contents that are stored: an item that has it, which tells its pixels and when it was taken."""
+    def spots(self, digest: bytes) -> dict[int, Spot]:
+        """Where a content's pieces are, by their ids, in their order."""
         ...
 
-    def iterate(self, where: Filter | None = None, *, readable: bool | None = None) -> Iterator[Item]:
-        """Every item, ordered by path; only readable or only unreadable ones on request."""
+    def pieces(self, ids: Sequence[int]) -> dict[int, Vector]:
+        """The vectors of these pieces, as far as they are stored."""
+        ...
+
+    def known(self, digests: Sequence[bytes]) -> dict[bytes, Kept]:
+        """Those contents that are stored."""
+        ...
+
+    def iterate(
+        self, where: Filter | None = None, *, readable: bool | None = None, partly: bool = False
+    ) -> Iterator[Item]:
+        """Every item, ordered by path; on request only readable or unreadable ones, or those read only in part."""
         ...
 
     def count(self, where: Filter | None = None, *, readable: bool | None = None) -> int:
         """How many items `iterate` would give."""
         ...
 
-    def sample(self, n: int) -> Vectors:
-        """Up to n stored vectors, the same ones while the collection stays the same."""
+    def kinds(self) -> "dict[Kind, int]":
+        """How many readable items there are of each kind."""
+        ...
+
+    def moments_stored(self) -> int:
+        """How many pieces there are."""
+        ...
+
+    def sample(self, n: int, sense: "Sense" = "image") -> Sample:
+        """Up to n stored vectors of a sense, the same object while the collection stays the same."""
         ...
 
     def note(self, name: str, value: bytes | None) -> None:

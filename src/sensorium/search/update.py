@@ -2,76 +2,39 @@
 
 A file is told by path, size and time of change; only where these are new is its content hashed, and only where the hash
 is new is it embedded. So moving, copying or touching files embeds nothing, and a run that was killed goes on where its
-last committed batch ended.
+last committed batch ended, in the middle of a film too.
 """
 
-import hashlib
 import os
 import stat
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from sensorium.data.errors import SensoriumError, Unreadable
-from sensorium.data.folder import find_images
-from sensorium.search.embeds import EmbeddedBatch, Embeds
-from sensorium.search.store import Filter, Item, MissingVector, Store, Vector, item_id
+from sensorium.data.errors import Unreadable, printable
+from sensorium.data.folder import find_files
+from sensorium.search.embeds import Embeds
+from sensorium.search.found import NO_KIND, Found, facts_changed, fingerprint, kind_at, unchanged
+from sensorium.search.report import Pace, Progress, Report, Stopped, position
+from sensorium.search.roots import check_root, root_note
+from sensorium.search.store import Filter, Item, MissingVector, Part, Spot, Store, item_id
 from sensorium.search.taken import taken
+
+if TYPE_CHECKING:
+    from sensorium.tasks.senses import Finished, Job, Taken
 
 SETTLED = 256
 """Files that need no embedding are committed this many at a time."""
 MAINTAINED = 16_384
-"""Embedded files between two looks at whether the search graph wants building."""
+"""Embedded pieces between two looks at whether the search graph wants building."""
 RESTLESS = "it kept changing while it was read"
 NOT_FINITE = "the model gives no finite vector for it"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Progress:
-    """Where an update stands. `stage` is "looking", "embedding" or "linking" (building the search graph).
-
-    done and total count files (vectors when linking; total is 0 while looking); rate is per second since the stage
-    began; seconds_left is None until it can be told. What is done is committed.
-    """
-
-    stage: str
-    done: int
-    total: int
-    rate: float
-    seconds_left: float | None
-
-
-@dataclass(kw_only=True)
-class Report:
-    """What an update did, in files. `embedded` counts those that went through the model; the others were known.
-
-    unreadable lists every unreadable file under the roots, also those found earlier. remaining is how many were still
-    to be read when the update was stopped.
-    """
-
-    added: int = 0
-    updated: int = 0
-    unchanged: int = 0
-    removed: int = 0
-    renamed: int = 0
-    embedded: int = 0
-    unreadable: list[Unreadable] = field(default_factory=list[Unreadable])
-    remaining: int = 0
-    seconds: float = 0.0
-
-
-class Stopped(KeyboardInterrupt):
-    """The user interrupted an update. Everything committed stays; `report` says what was done and what remains."""
-
-    def __init__(self, report: Report) -> None:
-        super().__init__(f"stopped with {report.remaining:,} files to go; run the same command again to continue")
-        self.report = report
 
 
 class Before(NamedTuple):
@@ -81,24 +44,18 @@ class Before(NamedTuple):
     modified: int
     changed: int
     readable: bool
+    whole: bool
     digest: bytes
 
 
-@dataclass(frozen=True)
-class Found:
-    """A file as the disk shows it, and the digest the index had for it (None when it is new there)."""
+class Flight:
+    """A content that is being embedded: every file that has it, and what came of it so far."""
 
-    path: Path
-    size: int
-    modified: int
-    changed: int
-    before: bytes | None
-
-    def item(self, digest: bytes, like: Item | None = None, reason: str | None = None) -> Item:
-        """As it goes into the store; `like` is an item of the same content."""
-        facts = Item(path=self.path, digest=digest, reason=reason) if like is None else like
-        stamp = {"size": self.size, "modified": self.modified, "changed": self.changed}
-        return replace(facts, path=self.path, **stamp)
+    def __init__(self, found: Found, skip: int) -> None:
+        self.alike = [found]
+        self.finite = skip > 0  # whether any piece has a vector
+        self.skip = skip
+        self.spoilt = False  # the file changed, or what was kept of it is gone: it is read again from its start
 
 
 class Update:
@@ -117,13 +74,14 @@ class Update:
         self._gone: list[str] = []
         self._problems: list[Path] = []
         self._settled: list[Item] = []
-        self._flight: dict[bytes, list[Found]] = {}  # contents being embedded, with every file that has them
-        self._digests: dict[Path, bytes] = {}
+        self._flight: dict[bytes, Flight] = {}
+        self._digests: dict[Path, bytes] = {}  # of the file that stands for each content in flight
         self._unhashed: dict[Path, Found] = {}
         self._again: list[Found] = []
         self._reused: Counter[bytes] = Counter()
         self._stage, self._began, self._done, self._total = "looking", time.monotonic(), 0, 0
-        self._maintained = 0
+        self._pace, self._detail = Pace([]), ""
+        self._pieces = self._maintained = 0
 
     def run(self, roots: Sequence[Path], batch: int) -> Report:
         """Do it all. Raises SensoriumError for a root that is not there, Stopped on Ctrl-C."""
@@ -133,10 +91,11 @@ class Update:
         try:
             pending = [found for root in roots for found in self._look(root)]
             self._settle(None)
+            self._pace = Pace(pending)
             self._begin("embedding", len(pending))
-            self._embed(pending, batch)
+            self._embed(pending, batch, set(roots))
             again, self._again = self._again, []
-            self._embed(again, batch)
+            self._embed(again, batch, set(roots))
             self._commit([found.item(b"", reason=RESTLESS) for found in self._again], {})
             self._forget_vanished()
             for root in roots:
@@ -150,16 +109,19 @@ class Update:
         return self.report
 
     def _finish(self, roots: Sequence[Path], began: float) -> None:
-        unreadable = self.store.iterate(Filter(below=roots), readable=False)
+        below = Filter(below=roots)
+        unreadable, partly = self.store.iterate(below, readable=False), self.store.iterate(below, partly=True)
         self.report.unreadable = [Unreadable(item.path, item.reason or "") for item in unreadable]
+        self.report.partly = [Unreadable(item.path, item.said or "") for item in partly]
         self.report.seconds = time.monotonic() - began
 
     def _look(self, root: Path) -> Iterator[Found]:
-        """The files below a root that are new or changed."""
+        """The files below a root that are new or changed, or of which only the first pieces are kept."""
         for item in self.store.iterate(Filter(below=root)):
-            known = Before(item.size, item.modified, item.changed, item.reason is None, item.digest)
+            known = Before(item.size, item.modified, item.changed, item.reason is None, item.whole, item.digest)
             self._before[item.id] = known
-        for path in find_images(root):
+        folder, facts = Path(), 0
+        for path in find_files(root):
             if isinstance(path, Unreadable):
                 self._problem(path)
                 continue
@@ -169,20 +131,24 @@ class Update:
                 continue  # gone since it was listed
             if not stat.S_ISREG(status.st_mode):
                 continue  # reading a pipe or a device would wait for ever
+            if path.parent != folder:
+                folder, facts = path.parent, facts_changed(path.parent)
             self._done += 1
             self._tell()
             old = self._before.pop(item_id(path), None)
-            if old is None or not self._same(old, status):
-                before = None if old is None else old.digest
-                yield Found(path, status.st_size, status.st_mtime_ns, status.st_ctime_ns, before)
+            stamp = status.st_size, status.st_mtime_ns, max(status.st_ctime_ns, facts)
+            if old is None or not self._same(old, stamp, told=facts > 0):
+                yield Found(path, *stamp, before=None if old is None or not old.whole else old.digest)
             elif old.readable:
                 self.report.unchanged += 1
 
-    def _same(self, old: Before, status: os.stat_result) -> bool:
-        if (old.size, old.modified) != (status.st_size, status.st_mtime_ns):
+    def _same(self, old: Before, stamp: tuple[int, int, int], *, told: bool) -> bool:
+        if (old.size, old.modified) != stamp[:2] or not old.whole:
             return False
-        # a change of permissions moves only the time of change, and is all that an unreadable file may have waited for
-        return old.readable or (old.changed == status.st_ctime_ns and not self._retry)
+        # a change of permissions moves only the time of change, and is all that an unreadable file may have waited
+        # for; where facts about the folder's files are told, it is also the time when these were last changed
+        same = old.changed == stamp[2]
+        return (same or not told) if old.readable else same and not self._retry
 
     def _problem(self, problem: Unreadable) -> None:
         """A file or folder that cannot even be looked at: listed, and nothing below it is taken for deleted."""
@@ -191,90 +157,161 @@ class Update:
         self._before.pop(item_id(path), None)
         self._settle(Item(path=path, reason=problem.reason))
 
-    def _embed(self, pending: Sequence[Found], batch: int) -> None:
-        stream = self.embedder.stream(self._unknown(pending), batch=batch)
+    def _embed(self, pending: Sequence[Found], batch: int, roots: set[Path]) -> None:
+        stream = self.embedder.embed_files(self._jobs(pending, roots), batch=batch)
         try:
-            for embedded in stream:
-                self._take(embedded)
+            for given in stream:
+                self._take(given)
         finally:
             close = getattr(stream, "close", None)
             if close is not None:
                 close()  # lets decoding threads go before anything else is done
         self._settle(None)
 
-    def _unknown(self, pending: Sequence[Found]) -> Iterator[Path]:
-        """The paths whose content the model has not seen; the others are settled on the way."""
-        for found in pending:
+    def _jobs(self, pending: Sequence[Found], roots: set[Path]) -> "Iterator[Job]":
+        """The files whose content the model has not seen, or not to its end; the others are settled on the way."""
+        from sensorium.tasks.senses import Job  # brings torch, which the model has brought anyway
+
+        for listed in pending:
             try:
-                digest, now = fingerprint(found)
+                found = self._of_a_kind(listed, named=listed.path in roots)
+                if found is None:
+                    continue
+                digest, now = fingerprint(found, self.embedder)
             except FileNotFoundError:
-                self._vanished(found)
+                self._vanished(listed)
+                continue
+            except Unreadable as problem:
+                self._refuse(listed, problem.reason)
                 continue
             except OSError:
                 with self._lock:
-                    self._unhashed[found.path] = found
-                yield found.path  # the embedder says best why it cannot be read
+                    self._unhashed[listed.path] = listed
+                yield Job(listed.path, listed.kind)  # the embedder says best why it cannot be read
                 continue
-            known = self.store.known([digest]).get(digest)
+            kept = self.store.known([digest]).get(digest)
             with self._lock:
-                if known is not None:
-                    self._settle(now.item(digest, known))
+                if kept is not None and kept.item.whole:
+                    self._settle(now.item(digest, kept.item))
                 elif digest in self._flight:
-                    self._flight[digest].append(now)
+                    self._flight[digest].alike.append(now)
                     continue
                 else:
-                    self._flight[digest] = [now]
+                    self._flight[digest] = Flight(now, 0 if kept is None else kept.pieces)
                     self._digests[found.path] = digest
-            if known is None:
-                yield found.path
+            if kept is None or not kept.item.whole:
+                yield Job(found.path, found.kind, 0 if kept is None else kept.pieces)
             else:
+                self._pace.over(listed)
                 self._count(now, digest, embedded=False)
 
-    def _take(self, embedded: EmbeddedBatch) -> None:
-        """Commit what a batch brought."""
-        items: list[Item] = []
-        vectors: dict[bytes, Vector] = {}
-        for path, vector, (width, height) in zip(embedded.paths, embedded.vectors, embedded.sizes, strict=True):
-            with self._lock:
-                digest = self._digests.pop(path, b"")
-                alike = self._flight.pop(digest, [])
-            self.report.embedded += 1
-            if not alike or not unchanged(alike[0]):
-                restless = alike or [self._unhashed.pop(path)]
-                self._again += restless  # what was embedded is not what was hashed
-            elif not np.isfinite(vector).all():
-                items += [found.item(b"", reason=NOT_FINITE) for found in alike]
-            else:
-                vectors[digest] = np.asarray(vector, np.float32)
-                facts = Item(path=path, digest=digest, width=width, height=height, taken=taken(path))
-                items += [found.item(digest, facts) for found in alike]
-                for position, found in enumerate(alike):
-                    self._count(found, digest, embedded=position == 0)
-        for problem in embedded.unreadable:
-            items += self._unreadable(problem)
+    def _of_a_kind(self, found: Found, *, named: bool) -> Found | None:
+        """The file with its kind; None, settled, where it is of none, or of one that the model lacks."""
+        kind = kind_at(found.path)
+        if kind is not None and self.embedder.lacks(kind) is None:
+            return replace(found, kind=kind)
+        if kind is None and named:  # nothing is said of such files in folders
+            self._refuse(found, NO_KIND)
+            return None
         with self._lock:
-            items += self._settled
-            self._settled = []
-        self._commit(items, vectors)
-        if self.report.embedded - self._maintained >= MAINTAINED:
-            self._maintained = self.report.embedded
+            if kind is not None:
+                self.report.skipped[kind] = self.report.skipped.get(kind, 0) + 1
+            if found.before is not None:
+                self._gone.append(item_id(found.path))
+            self._pace.over(found)
+            self._total -= 1
+        return None
+
+    def _refuse(self, found: Found, reason: str) -> None:
+        if os.path.lexists(found.path):
+            self._pace.over(found)
+            self._settle(found.item(b"", reason=reason))
+        else:
+            self._vanished(found)
+
+    def _take(self, given: "Taken") -> None:
+        """Commit what a batch brought."""
+        rows: dict[bytes, list[int]] = {}
+        with self._lock:
+            for row, (path, _) in enumerate(given.rows):
+                rows.setdefault(self._digests.get(path, b""), []).append(row)
+        items: dict[Path, Item] = {}
+        parts: dict[bytes, Part] = {}
+        finite = np.isfinite(given.vectors).all(axis=1)
+        detail = ""
+        for digest, some in rows.items():
+            flight = self._flight.get(digest)
+            if flight is None or flight.spoilt or not unchanged(flight.alike[0]):
+                if flight is not None:
+                    flight.spoilt = True  # what was embedded is not what was hashed
+                continue
+            spots = [Spot(p.number, p.sense, p.begin, p.end, p.page) for p in (given.rows[row][1] for row in some)]
+            parts[digest] = Part(spots=spots, vectors=np.asarray(given.vectors[some], np.float32))
+            flight.finite |= bool(finite[some].any())
+            items[flight.alike[0].path] = flight.alike[0].item(digest)
+            detail = position(printable(flight.alike[0].path.name), spots[-1])
+        over = [found for finished in given.finished for found in self._end(finished, items, parts)]
+        over += [found for problem in given.unreadable for found in self._unreadable(problem, items)]
+        self._pace.took([path for path, _ in given.rows], over)
+        with self._lock:
+            items |= {item.path: item for item in self._settled}
+            self._settled, settled = [], len(self._settled)
+        self._detail = detail if parts and next(reversed(parts)) in self._flight else ""
+        self._commit(list(items.values()), parts, done=settled + len(over))
+        self._pieces += len(given.rows)
+        if self._pieces - self._maintained >= MAINTAINED:
+            self._maintained = self._pieces
             self.store.maintain()
 
-    def _unreadable(self, problem: Unreadable) -> list[Item]:
+    def _end(self, finished: "Finished", items: dict[Path, Item], parts: dict[bytes, Part]) -> list[Found]:
+        """All pieces of a file were given: its items with their facts, and the part that makes its content whole."""
+        with self._lock:
+            digest = self._digests.pop(finished.path, b"")
+            flight = self._flight.pop(digest, None)
+        self.report.embedded += 1
+        if flight is None or flight.spoilt or not unchanged(flight.alike[0]):
+            self._again += [self._unhashed.pop(finished.path)] if flight is None else flight.alike
+            parts.pop(digest, None)
+            items.pop(finished.path, None)
+            return []
+        if not flight.finite:
+            parts.pop(digest, None)
+            items |= {found.path: found.item(b"", reason=NOT_FINITE) for found in flight.alike}
+            return flight.alike
+        none = Part(spots=[], vectors=np.empty((0, self.embedder.dim), np.float32))
+        parts[digest] = replace(parts.get(digest, none), pieces=finished.pieces)
+        facts = Item(
+            path=finished.path,
+            digest=digest,
+            width=finished.width,
+            height=finished.height,
+            taken=taken(finished.path) if flight.alike[0].kind == "picture" else None,
+            seconds=finished.seconds,
+            pages=finished.pages,
+            said=finished.reason,
+        )
+        for place, found in enumerate(flight.alike):
+            items[found.path] = found.item(digest, facts)
+            self._count(found, digest, embedded=place == 0)
+        return flight.alike
+
+    def _unreadable(self, problem: Unreadable, items: dict[Path, Item]) -> list[Found]:
         path = Path(problem.path)
         with self._lock:
-            digest = self._digests.pop(path, b"")
-            alike = self._flight.pop(digest, None) or [self._unhashed.pop(path)]
+            flight = self._flight.pop(self._digests.pop(path, b""), None)
+            alike = [self._unhashed.pop(path)] if flight is None else flight.alike
         if not os.path.lexists(path):
             self._vanished(alike[0])
             self._again += alike[1:]
             return []
-        return [found.item(b"", reason=problem.reason) for found in alike]
+        items |= {found.path: found.item(b"", reason=problem.reason) for found in alike}
+        return alike
 
     def _vanished(self, found: Found) -> None:
         """Deleted while the update ran: forget it with the others."""
         with self._lock:
             self._done += 1
+            self._pace.over(found)
             if found.before is not None:
                 self._gone.append(item_id(found.path))
 
@@ -298,20 +335,25 @@ class Update:
                 items, self._settled = self._settled, []
                 self._commit(items, {})
 
-    def _commit(self, items: Sequence[Item], vectors: dict[bytes, Vector]) -> None:
-        if not items:
+    def _commit(self, items: Sequence[Item], parts: dict[bytes, Part], done: int | None = None) -> None:
+        """Write it down; `done` is how many files are over with that, all of them where it is not given."""
+        if not items and not parts:
             return
+        done = len(items) if done is None else done
         while True:
             try:
-                self.store.upsert(items, vectors)
+                self.store.upsert(items, parts)
                 break
             except MissingVector as missing:  # another process deleted the last file of a content just found known
-                lost = set(missing.digests)
-                self._again += [Found(i.path, i.size, i.modified, i.changed, None) for i in items if i.digest in lost]
-                items = [item for item in items if item.digest not in lost]
+                lost = [item for item in items if item.digest in set(missing.digests)]
+                stamps = [(i.path, i.size, i.modified, i.changed, None, i.kind) for i in lost]
+                self._again += [Found(*stamp) for stamp in stamps]
+                items = [item for item in items if item not in lost]
+                parts = {digest: part for digest, part in parts.items() if digest not in missing.digests}
+                done -= len(lost)
         with self._lock:
             if self._stage == "embedding":
-                self._done += len(items)
+                self._done += done
                 self._tell()
 
     def _forget_vanished(self) -> None:
@@ -342,6 +384,7 @@ class Update:
 
     def _begin(self, stage: str, total: int) -> None:
         self._stage, self._began, self._done, self._total = stage, time.monotonic(), 0, total
+        self._detail = ""
         self._tell()
 
     def _tell(self) -> None:
@@ -349,52 +392,15 @@ class Update:
             return
         rate = self._done / max(time.monotonic() - self._began, 1e-9)
         left = (self._total - self._done) / rate if self._done and self._total else None
-        self._progress(Progress(stage=self._stage, done=self._done, total=self._total, rate=rate, seconds_left=left))
-
-
-def fingerprint(found: Found) -> tuple[bytes, Found]:
-    """A digest of the content, and the file as it was meanwhile. Raises OSError."""
-    with found.path.open("rb") as file:
-        status = os.fstat(file.fileno())
-        digest = hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).digest()
-    return digest, replace(found, size=status.st_size, modified=status.st_mtime_ns, changed=status.st_ctime_ns)
-
-
-def unchanged(found: Found) -> bool:
-    """Whether the file is still as it was when it was hashed."""
-    try:
-        status = found.path.stat()
-    except OSError:
-        return False
-    return (found.size, found.modified) == (status.st_size, status.st_mtime_ns)
-
-
-def resolve(roots: str | os.PathLike[str] | Iterable[str | os.PathLike[str]]) -> list[Path]:
-    """Absolute roots, none below another; symbolic links are left as they are."""
-    given = [roots] if isinstance(roots, str | os.PathLike) else list(roots)
-    paths = sorted({Path(os.path.abspath(os.path.expanduser(root))) for root in given})
-    return [path for path in paths if not any(other in path.parents for other in paths)]
-
-
-def check_root(store: Store, root: Path) -> None:
-    """Raise SensoriumError when a root is missing or looks like an unmounted drive: then nothing is removed."""
-    remedy = "connect its drive and try again; if it is gone for good, remove it from the index"
-    try:
-        status = root.stat()
-        empty = False
-        if stat.S_ISDIR(status.st_mode):
-            with os.scandir(root) as entries:
-                empty = not any(entries)
-    except FileNotFoundError:
-        raise SensoriumError(f"{root}: there is no such file or folder; {remedy}") from None
-    except OSError as error:
-        raise SensoriumError(f"{root}: cannot be read ({error.strerror}); check its permissions") from error
-    name, _ = root_note(root)
-    noted = store.notes(name).get(name)
-    if empty and noted and noted.split(b"\0")[0] != str(status.st_dev).encode() and store.count(Filter(below=root)):
-        raise SensoriumError(f"{root}: is empty and on another disk than when it was indexed; {remedy}")
-
-
-def root_note(root: Path) -> tuple[str, bytes]:
-    """The note that keeps a root: on which device it stood, and its path."""
-    return f"root/{item_id(root)}", str(root.stat().st_dev).encode() + b"\0" + os.fsencode(root)
+        if self._stage == "embedding":
+            left = self._pace.seconds_left() if self._done else None
+        self._progress(
+            Progress(
+                stage=self._stage,
+                done=self._done,
+                total=self._total,
+                rate=rate,
+                seconds_left=left,
+                detail=self._detail,
+            )
+        )

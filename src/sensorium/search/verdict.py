@@ -15,12 +15,13 @@ there. So a hit is judged against something that knows the case:
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import log
+from math import log, sqrt
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sensorium.search.store import Vector, Vectors
+from sensorium.search.store import Sample, Vector, Vectors
 
 Scores = NDArray[np.float64]
 
@@ -39,7 +40,9 @@ COPY = 0.98
 WIDTH = 0.12
 """How fast confidence by example rises around the bar, in artanh of the cosine, where 0.9 and 0.95 are 0.36 apart."""
 ENOUGH = 8
-"""Stored pictures from which on a collection has a distribution to speak of."""
+"""Stored files from which on a collection has a distribution to speak of."""
+FEW_SEEN, DEVIATION = 4, 0.1
+"""What is supposed of cosines that few were seen of: so many of them, and how far they lie from their mean."""
 LEAST = 1e-6
 NEARLY = 1 - 1e-6
 
@@ -52,6 +55,41 @@ class Verdict:
     cutoff: float
 
 
+@dataclass(frozen=True)
+class Scale:
+    """A question's cosines with pieces of one sense, made comparable with those of another: 0 is `common`, what any
+    piece has with any such question, and 1 is a `spread` above it, where a match may begin.
+    """
+
+    common: float
+    spread: float
+
+    def of(self, cosine: Any) -> Any:
+        """A cosine, or an array of them, on this scale."""
+        return (cosine - self.common) / self.spread
+
+
+def scale_of_words(sample: Vectors, bank: Vectors) -> Scale:
+    """Of any question in words with the pieces (n, dim) of a sense: as `judge_words`, on the average of the pieces."""
+    others = sample @ bank.T
+    common = np.median(others, axis=1)
+    bar = WORDS + LUCK * log(max(len(sample), FEW) / FEW)
+    return Scale(float(common.mean()), float((others.max(axis=1) - common).mean()) * bar + LEAST)
+
+
+def scale_of_example(cosines: Scores, length: float, expected: float) -> Scale:
+    """Of one question by example, from its products (n,) with a sample of the pieces of a sense.
+
+    A match is about as far from their mean as the farthest of so many would be by luck, in deviations. A few pieces
+    tell little of mean and deviation: `FEW_SEEN` more are supposed, of products `expected` ± `DEVIATION` for an example
+    of that `length`.
+    """
+    n, k = len(cosines), FEW_SEEN
+    mean = (float(cosines.sum()) + k * expected) / (n + k)
+    square = (float(((cosines - cosines.sum() / max(n, 1)) ** 2).sum()) + k * (DEVIATION * length) ** 2) / (n + k)
+    return Scale(mean, sqrt(2 * log(max(n, FEW)) * square) + LEAST)
+
+
 def judge_words(words: Vector, hits: Vectors, bank: Vectors, collection: int) -> Verdict:
     """A question in words: each hit (n, dim) against the bank's captions (m, dim), in a collection of so many."""
     if not len(hits):
@@ -62,20 +100,23 @@ def judge_words(words: Vector, hits: Vectors, bank: Vectors, collection: int) ->
     common = np.median(others, axis=1)
     scale = others.max(axis=1) - common + LEAST
     bar = WORDS + LUCK * log(max(collection, FEW) / FEW)
-    ratio = np.maximum((hits @ words - common) / scale / bar, 0.0).astype(np.float64) ** STEEP
-    return Verdict(ratio / (1 + ratio), float(np.mean(common + bar * scale)))
+    return Verdict(_sure((hits @ words - common) / scale / bar), float(np.mean(common + bar * scale)))
 
 
-def usual_nearness(sample: Vectors, bank: Vectors | None) -> float | None:
-    """The cosine that a match by example must reach among stored pictures (or, where these are too few, captions).
+def usual_nearness(sample: Sample, bank: Vectors | None) -> float | None:
+    """The cosine that a match by example must reach among stored pieces of its own sense (or, where these are of too
+    few files, captions).
 
     None where there is nothing to compare with.
     """
-    others = sample if len(sample) >= ENOUGH or bank is None else bank
-    if len(others) < 2:
+    few = len(np.unique(sample.contents)) < ENOUGH
+    if few and bank is None and len(np.unique(sample.contents)) < 2:
         return None
+    others = bank if few and bank is not None else sample.vectors
     cosines = others @ others.T
     cosines[cosines > COPY] = -1.0  # itself, too
+    if others is sample.vectors:
+        cosines[sample.contents[:, None] == sample.contents] = -1.0  # the next two seconds of a film are like these
     return float(np.quantile(cosines.max(axis=1), USUAL))
 
 
@@ -87,11 +128,21 @@ def judge_pictures(picture: Vector, hits: Vectors, bar: float | None) -> Verdict
     return Verdict(1 / (1 + np.exp(-np.clip(excess, -50, 50))), bar)
 
 
+def judge_others(example: Vector, hits: Vectors, scale: Scale) -> Verdict:
+    """A question by example of another sense: each hit (n, dim) on the scale of that example with that sense."""
+    return Verdict(_sure(scale.of(hits @ example)), scale.common + scale.spread)
+
+
 def both(parts: Sequence[tuple[Verdict, float]], length: float) -> Verdict:
     """Parts of a question, each with its length, as one: the whole question is their sum, of another length."""
     share = max(sum(weight for _, weight in parts), LEAST)
     confidence = np.prod([verdict.confidence ** (weight / share) for verdict, weight in parts], axis=0)
     return Verdict(confidence, sum(verdict.cutoff * weight for verdict, weight in parts) / length)
+
+
+def _sure(ratio: NDArray[np.floating]) -> Scores:
+    power = np.maximum(ratio, 0.0).astype(np.float64) ** STEEP
+    return power / (1 + power)
 
 
 def _stretch(cosines: NDArray[np.floating]) -> Scores:

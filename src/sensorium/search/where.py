@@ -29,11 +29,14 @@ def condition(where: Filter | None) -> tuple[str, list[object]]:
         ("taken", "<", _nanoseconds(where.taken_before, camera=True)),
         ("size", ">=", where.size_min),
         ("size", "<=", where.size_max),
-        ("kind", "=", where.kind),
     ):
         if value is not None:
             parts.append(f"{column} {operator} ?")
-            values.append(max(-LARGEST, min(LARGEST, value)) if isinstance(value, int) else value)
+            values.append(max(-LARGEST, min(LARGEST, value)))
+    if where.kind is not None:
+        kinds = [where.kind] if isinstance(where.kind, str) else list(where.kind)
+        parts.append(f"kind IN ({', '.join('?' * len(kinds))})")
+        values += kinds
     return " AND ".join(parts) or "1", values
 
 

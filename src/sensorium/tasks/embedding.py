@@ -172,8 +172,10 @@ class Embedder:
             raise Unreadable(path, reason)
         if kind == "picture":
             return self.embed(images=[path])["images"][0]
-        some = parts.example(self, path, kind)
-        rows = torch.cat([self.vectors(piece.sense, [piece.input]) for piece in some])
+        inputs: dict[Sense, list[Tensor | str]] = {}
+        for piece in parts.example(self, path, kind):
+            inputs.setdefault(piece.sense, []).append(piece.input)
+        rows = torch.cat([self.vectors(sense, some) for sense, some in inputs.items()])
         return F.normalize(rows.mean(0), dim=0)
 
     def embed_files(self, jobs: Iterable[Job], *, batch: int = IMAGE_BATCH) -> Iterator[Taken]:

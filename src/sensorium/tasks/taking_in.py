@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from itertools import islice
+from pathlib import Path
 from queue import Empty, Full, Queue, SimpleQueue
 from threading import Event
 from typing import TYPE_CHECKING, Any
@@ -48,7 +49,7 @@ def take_in(model: "Embedder", jobs: Iterable[Job], batch: int) -> Generator[Tak
     """See `Embedder.embed_files`."""
     if batch < 1:
         raise SensoriumError(f"batch={batch}: must be 1 or more")
-    held: dict[Sense, list[tuple[_File, int, Piece]]] = defaultdict(list)
+    table = _Table(model, batch)
     with _Reader(model, batch) as reader:
 
         def pictures() -> Iterator[Job]:
@@ -65,22 +66,9 @@ def take_in(model: "Embedder", jobs: Iterable[Job], batch: int) -> Generator[Tak
                 block = next(blocks, None)
                 if block is not None:
                     yield _pictures(model, block)
-                for read in reader.ready(wait=block is None):
-                    what, file = read.what, read.file
-                    if isinstance(what, Unreadable):
-                        yield _nothing(model, unreadable=[what])
-                    elif isinstance(what, Finished):
-                        file.finished = what
-                        if file.number == what.pieces:
-                            yield _nothing(model, finished=[what])
-                    else:
-                        group = held[what[1].sense]
-                        group.append((file, *what))
-                        if len(group) >= batch:
-                            yield _embedded(model, held.pop(what[1].sense))
-                over = block is None and reader.over
-            for group in held.values():
-                yield _embedded(model, group)
+                ready = list(reader.ready(wait=block is None))
+                over = block is None and not ready and reader.over
+                yield from table.take(ready, flush=over)
 
 
 def _pictures(model: "Embedder", block: list[tuple[Job, Any]]) -> Taken:
@@ -94,31 +82,60 @@ def _pictures(model: "Embedder", block: list[tuple[Job, Any]]) -> Taken:
     )
 
 
-def _nothing(
-    model: "Embedder", *, finished: list[Finished] | None = None, unreadable: list[Unreadable] | None = None
-) -> Taken:
-    none = np.zeros((0, model.dim), np.float32)
-    return Taken(rows=[], vectors=none, finished=finished or [], unreadable=unreadable or [])
+class _Table:
+    """Pieces that wait for others of their sense, and rows that wait for those before them."""
 
+    def __init__(self, model: "Embedder", batch: int) -> None:
+        self.model, self.batch = model, batch
+        self.held: dict[Sense, list[tuple[_File, int, Piece]]] = defaultdict(list)
 
-def _embedded(model: "Embedder", group: list[tuple[_File, int, Piece]]) -> Taken:
-    """Embed pieces of one sense, and give every row whose file has given all before it."""
-    vectors = model.vectors(group[0][2].sense, [piece.input for _, _, piece in group]).numpy()
-    for (file, number, piece), vector in zip(group, vectors, strict=True):
-        file.rows[number] = Place(number, piece.sense, piece.begin, piece.end, piece.page), vector
-    ready: list[tuple[_File, Place, NDArray[Any]]] = []
-    touched = list(dict.fromkeys(file for file, _, _ in group))
-    for file in touched:
-        while (row := file.rows.pop(file.number, None)) is not None:
-            ready.append((file, *row))
-            file.number += 1
-    none = np.zeros((0, model.dim), np.float32)
-    return Taken(
-        rows=[(file.job.path, place) for file, place, _ in ready],
-        vectors=np.stack([vector for _, _, vector in ready]) if ready else none,
-        finished=[file.finished for file in touched if file.finished and file.number == file.finished.pieces],
-        unreadable=[],
-    )
+    def take(self, ready: list[_Read], *, flush: bool) -> Iterator[Taken]:
+        """Whatever can be given now; with `flush` all that is left, embedded in smaller batches."""
+        finished: list[Finished] = []
+        unreadable: list[Unreadable] = []
+        for read in ready:
+            what, file = read.what, read.file
+            if isinstance(what, Unreadable):
+                unreadable.append(what)
+            elif isinstance(what, Finished):
+                file.finished = what
+                if file.number == what.pieces:
+                    finished.append(what)
+            else:
+                group = self.held[what[1].sense]
+                group.append((file, *what))
+                if len(group) >= self.batch:
+                    yield self._embedded(what[1].sense)
+        if finished or unreadable:
+            yield Taken(rows=[], vectors=self._stacked([]), finished=finished, unreadable=unreadable)
+        if flush or self.late:
+            for sense in list(self.held):
+                yield self._embedded(sense)
+
+    @property
+    def late(self) -> bool:
+        """Whether many rows of a file wait for one whose sense is rare, and would be lost if work ended now."""
+        return any(len(file.rows) > 2 * self.batch for group in self.held.values() for file, _, _ in group)
+
+    def _embedded(self, sense: Sense) -> Taken:
+        """Embed the pieces of a sense, and give every row whose file has given all before it."""
+        group = self.held.pop(sense)
+        vectors = self.model.vectors(sense, [piece.input for _, _, piece in group]).numpy()
+        for (file, number, piece), vector in zip(group, vectors, strict=True):
+            file.rows[number] = Place(number, sense, piece.begin, piece.end, piece.page), vector
+        ready: list[tuple[Path, Place]] = []
+        rows: list[NDArray[Any]] = []
+        touched = list(dict.fromkeys(file for file, _, _ in group))
+        for file in touched:
+            while (row := file.rows.pop(file.number, None)) is not None:
+                ready.append((file.job.path, row[0]))
+                rows.append(row[1])
+                file.number += 1
+        over = [file.finished for file in touched if file.finished and file.number == file.finished.pieces]
+        return Taken(rows=ready, vectors=self._stacked(rows), finished=over, unreadable=[])
+
+    def _stacked(self, rows: list[NDArray[Any]]) -> NDArray[Any]:
+        return np.stack(rows) if rows else np.zeros((0, self.model.dim), np.float32)
 
 
 class _Reader:
@@ -141,14 +158,13 @@ class _Reader:
 
     @property
     def over(self) -> bool:
-        """Whether everything was read and handed on; raises what went wrong in the thread."""
-        if not self.work.done() or not self.read.empty():
-            return False
-        self.work.result()
-        return True
+        """Whether everything was read and handed on."""
+        return self.work.done() and self.read.empty()
 
     def ready(self, *, wait: bool) -> Iterator[_Read]:
-        """What has been read by now; with `wait` the next one, unless it takes long."""
+        """What has been read by now; with `wait` the next one, unless it takes long. Raises what the thread raised."""
+        if self.work.done():
+            self.work.result()
         for _ in range(self.read.maxsize):
             try:
                 yield self.read.get(timeout=PATIENCE) if wait else self.read.get_nowait()

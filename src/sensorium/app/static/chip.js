@@ -1,12 +1,13 @@
 // A term of the question as a chip: its sign turns it round, arrow keys weigh it, the cross removes it.
 
+import { place } from "/grid.js";
 import { trim } from "/question.js";
 
 const CROSS = '<svg viewBox="0 0 24 24" aria-hidden="true"><path d="m6 6 12 12M18 6 6 18"/></svg>';
 
 export function chip(term, { onWeight, onRemove }) {
   const box = document.createElement("li");
-  const label = term.text ?? term.name;
+  const label = term.text ?? (term.at ? `${term.name}, ${term.at}` : term.name);
   const minus = term.weight < 0;
   box.className = minus ? "chip minus" : "chip";
   const sign = document.createElement("button");
@@ -27,7 +28,7 @@ export function chip(term, { onWeight, onRemove }) {
   if (term.kind !== "text") {
     const image = document.createElement("img");
     image.alt = "";
-    image.src = term.kind === "item" ? `/thumb/${term.id}?s=320` : `/dropped/${term.token}`;
+    image.src = term.kind === "item" ? `/thumb/${term.id}?s=320${place(term)}` : `/dropped/${term.token}`;
     box.append(image);
   }
   const words = document.createElement("span");

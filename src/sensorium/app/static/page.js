@@ -1,51 +1,62 @@
 // The page: the address holds the question, the server answers it, the grid shows the answer.
 
+import { createAbout } from "/about.js";
 import { chip } from "/chip.js";
+import { sorted, watchDrops } from "/dropping.js";
 import { placeholders, tile, walk } from "/grid.js";
-import { fromAddress, isEmpty, isPlain, join, toAddress } from "/question.js";
+import { createFilter } from "/kinds.js";
+import { again, fromAddress, isEmpty, isPlain, join, toAddress } from "/question.js";
 import { createViewer } from "/viewer.js";
 
 const at = (id) => document.getElementById(id);
 const PAGE = 60;
-const GUESSES = 12; // shown at first; a wall of wrong pictures helps nobody
+const GUESSES = 12; // shown at first; a wall of wrong files helps nobody
 
 let terms = []; // of the question that is answered below
-let shown = []; // its pictures so far
+let shown = []; // its files so far
 let more = false;
-let status = null;
 let running = null;
+
+const filter = createFilter(at("kinds"), () => go(terms));
+const about = createAbout({ onStatus: (status) => (filter.counts = status.kinds) });
 
 const viewer = createViewer({
   onStep: (by) => step(by),
   onClose: () => leaveView(),
-  onLike: (picture) => go([item(picture, 1)]),
-  onAdd: (picture) => go([...terms, item(picture, 1)]),
-  onUnlike: (picture) => go([...terms, item(picture, -1)]),
+  onLike: (file, moment) => go([item(file, 1, moment)]),
+  onAdd: (file) => go([...terms, item(file, 1)]),
+  onUnlike: (file) => go([...terms, item(file, -1)]),
 });
 
 // -- asking ------------------------------------------------------------------------------------------------------
 
+function address(ofTerms, view = null) {
+  return toAddress(ofTerms, { view, kind: filter.kind });
+}
+
 function go(next) {
-  history.pushState({}, "", toAddress(next));
+  history.pushState({}, "", address(next));
   window.scrollTo(0, 0);
   load();
 }
 
 async function load() {
   const asked = fromAddress(location.search);
+  filter.kind = asked.kind;
   viewer.hide();
-  const answer = await fetched(isEmpty(asked) ? `/api/pictures?k=${PAGE}` : `/api/search${query(asked)}`);
+  const answer = await fetched(isEmpty(asked) ? `/api/files${query(asked)}` : `/api/search${query(asked)}`);
   if (!answer) return;
   if (isEmpty(asked)) browse(answer);
   else render(answer);
-  if (asked.view) openPicture(asked.view);
+  if (asked.view) openFile(asked.view);
 }
 
 function query(asked, offset = 0) {
-  const address = new URLSearchParams({ q: asked.q, k: PAGE, offset });
-  asked.like.forEach((each) => address.append("like", each));
-  asked.picture.forEach((each) => address.append("picture", each));
-  return `?${address}`;
+  const sent = new URLSearchParams({ q: asked.q, k: PAGE, offset });
+  asked.like.forEach((each) => sent.append("like", each));
+  asked.dropped.forEach((each) => sent.append("dropped", each));
+  if (asked.kind) sent.set("kind", asked.kind);
+  return `?${sent}`;
 }
 
 // The server's answer, or null when it failed (and said so) or another question came after this one.
@@ -68,20 +79,23 @@ async function fetched(url, options = {}) {
   }
 }
 
-async function askWith(file, { add }) {
-  if (!file || !file.type.startsWith("image/")) return fail("That is not a picture.");
+async function askWith(files, { add }) {
+  const { file, beside } = sorted(files);
+  if (!file) return fail("That is no file to search with.");
   const form = new FormData();
   const kept = add ? terms : [];
-  const address = new URLSearchParams(toAddress(kept).slice(2));
+  const sent = new URLSearchParams(toAddress(kept).slice(2));
   const typed = add && !isPlain(terms) ? at("words").value.trim() : "";
-  form.set("q", typed ? join(kept, typed) : (address.get("q") ?? ""));
-  address.getAll("like").forEach((each) => form.append("like", each));
-  address.getAll("picture").forEach((each) => form.append("kept", each));
+  form.set("q", typed ? join(kept, typed) : (sent.get("q") ?? ""));
+  sent.getAll("like").forEach((each) => form.append("like", each));
+  sent.getAll("dropped").forEach((each) => form.append("kept", each));
+  form.set("kind", filter.kind);
   form.set("k", PAGE);
-  form.set("picture", file);
+  form.set("file", file);
+  beside.forEach((each) => form.append("beside", each));
   const answer = await fetched("/api/search", { method: "POST", body: form });
   if (!answer) return;
-  history.pushState({}, "", toAddress(answer.terms));
+  history.pushState({}, "", address(answer.terms));
   window.scrollTo(0, 0);
   render(answer);
 }
@@ -91,15 +105,15 @@ async function askWith(file, { add }) {
 function render(answer) {
   terms = answer.terms;
   more = answer.more;
-  history.replaceState(history.state, "", toAddress(terms, fromAddress(location.search).view)); // one spelling each
+  history.replaceState(history.state, "", address(terms, fromAddress(location.search).view)); // one spelling each
   drawQuestion();
   const matches = answer.hits.filter((hit) => hit.match).length;
   const upper = answer.hits.findLastIndex((hit) => hit.match) + 1;
   const enough = upper + GUESSES;
   more ||= answer.hits.length > enough;
-  drawPictures(answer.hits.slice(0, enough));
+  drawFiles(answer.hits.slice(0, enough));
   const said = at("said");
-  if (!answer.hits.length) said.textContent = "The index is empty.";
+  if (!answer.hits.length) said.textContent = filter.kind ? "Nothing of this kind to search." : "The index is empty.";
   else if (matches) {
     const plus = answer.more && matches === answer.hits.length ? "+" : "";
     said.replaceChildren(strong(`${matches}${plus} ${matches === 1 ? "match" : "matches"}`), ` in ${pace(answer.seconds)}`);
@@ -107,7 +121,7 @@ function render(answer) {
     const none = document.createElement("span");
     none.className = "none";
     none.textContent = "No good match";
-    said.replaceChildren(none, "These come closest. ", aboutLink("What can it see?"));
+    said.replaceChildren(none, "These come closest. ", about.link("What can it see?"));
   }
   const parting = at("parting");
   parting.hidden = !matches || upper === answer.hits.length;
@@ -115,31 +129,31 @@ function render(answer) {
   document.title = `${title()} · Sensorium`;
 }
 
-function browse(pictures) {
+function browse(files) {
   terms = [];
-  more = pictures.length === PAGE;
+  more = files.length === PAGE;
   drawQuestion();
-  drawPictures(pictures);
+  drawFiles(files);
   at("parting").hidden = true;
   at("said").textContent = "";
-  at("empty").hidden = pictures.length > 0;
-  if (!pictures.length) {
+  at("empty").hidden = files.length > 0;
+  if (!files.length) {
     const code = document.createElement("code");
     code.textContent = "sensorium index ~/Pictures";
-    at("empty").replaceChildren(strong("No pictures yet"), "Fill the index, then load this page again: ", code);
+    at("empty").replaceChildren(strong("Nothing here yet"), "Fill the index, then load this page again: ", code);
   }
   document.title = "Sensorium";
 }
 
-function drawPictures(pictures, { append = false } = {}) {
+function drawFiles(files, { append = false } = {}) {
   at("empty").hidden = true;
-  shown = append ? [...shown, ...pictures] : pictures;
-  const handlers = { onOpen: enterView, onSimilar: (picture) => go([item(picture, 1)]) };
+  shown = append ? [...shown, ...files] : files;
+  const handlers = { onOpen: enterView, onSimilar: (file) => go([item(file, 1)]) };
   // Up to the last match in the upper grid, the rest below the line; what comes later in pages goes on where it ended.
-  const upper = pictures.findLastIndex((picture) => picture.match ?? true) + 1;
+  const upper = files.findLastIndex((file) => file.match ?? true) + 1;
   if (!append) ["matches", "guesses"].forEach((id) => at(id).replaceChildren());
   const started = at("guesses").childElementCount > 0;
-  pictures.forEach((picture, i) => at(started || i >= upper ? "guesses" : "matches").append(tile(picture, handlers)));
+  files.forEach((file, i) => at(started || i >= upper ? "guesses" : "matches").append(tile(file, handlers)));
   at("matches").classList.toggle("few", at("matches").childElementCount < 4);
   at("more").hidden = !more;
   const first = opens()[0];
@@ -150,7 +164,7 @@ function drawQuestion() {
   const plain = isPlain(terms);
   at("chips").replaceChildren(...(plain ? [] : terms.map(chipAt)));
   at("words").value = plain ? terms[0].text : "";
-  at("words").placeholder = terms.length && !plain ? "add words, or − words" : "Describe a picture, or drop one here";
+  at("words").placeholder = terms.length && !plain ? "add words, or − words" : "Describe it, or drop a file here";
   at("clear").hidden = !terms.length;
 }
 
@@ -169,45 +183,44 @@ function fail(message) {
   at("matches").querySelectorAll(".waiting").forEach((each) => each.remove());
 }
 
-// -- one picture -------------------------------------------------------------------------------------------------
+// -- one file ----------------------------------------------------------------------------------------------------
 
 function enterView(id) {
-  history.pushState({ viewing: true }, "", toAddress(terms, id));
-  openPicture(id);
+  history.pushState({ viewing: true }, "", address(terms, id));
+  openFile(id);
 }
 
 function leaveView() {
   if (history.state?.viewing) history.back();
   else {
-    history.replaceState({}, "", toAddress(terms));
-    closePicture();
+    history.replaceState({}, "", address(terms));
+    closeFile();
   }
 }
 
-async function openPicture(id) {
-  let picture = shown.find((each) => each.id === id);
-  if (!picture) {
-    const response = await fetch(`/api/pictures/${encodeURIComponent(id)}`);
-    if (!response.ok) return fail("That picture is not in the index.");
-    picture = await response.json();
+async function openFile(id) {
+  let file = shown.find((each) => each.id === id);
+  if (!file) {
+    const response = await fetch(`/api/files/${encodeURIComponent(id)}`);
+    if (!response.ok) return fail("That file is not in the index.");
+    file = await response.json();
   }
   const place = shown.findIndex((each) => each.id === id);
-  viewer.show(picture, { first: place <= 0, last: place < 0 || place === shown.length - 1, asked: terms.length > 0 });
+  viewer.show(file, { first: place <= 0, last: place < 0 || place === shown.length - 1, asked: terms.length > 0 });
 }
 
-function closePicture() {
-  const id = viewer.picture?.id;
+function closeFile() {
+  const id = viewer.file?.id;
   viewer.hide();
   const open = opens().find((each) => each.parentElement.dataset.id === id);
   if (open) focusTile(open);
 }
 
 function step(by) {
-  const pictures = shown;
-  const next = pictures[pictures.findIndex((each) => each.id === viewer.picture.id) + by];
+  const next = shown[shown.findIndex((each) => each.id === viewer.file.id) + by];
   if (!next) return;
-  history.replaceState(history.state, "", toAddress(terms, next.id));
-  openPicture(next.id);
+  history.replaceState(history.state, "", address(terms, next.id));
+  openFile(next.id);
 }
 
 // -- events ------------------------------------------------------------------------------------------------------
@@ -219,9 +232,9 @@ at("words").addEventListener("keydown", (event) => {
     event.preventDefault();
     const kept = isPlain(terms) ? [] : terms;
     if (!typed) return kept.length ? undefined : go([]);
-    const address = new URLSearchParams(toAddress(kept).slice(2));
-    address.set("q", join(kept, typed));
-    history.pushState({}, "", `/?${address}`);
+    const asked = new URLSearchParams(address(kept).slice(2));
+    asked.set("q", join(kept, typed));
+    history.pushState({}, "", `/?${asked}`);
     window.scrollTo(0, 0);
     load();
   } else if (event.key === "Backspace" && !at("words").value && !isPlain(terms) && terms.length) go(terms.slice(0, -1));
@@ -241,26 +254,27 @@ at("clear").addEventListener("click", () => {
 at("home").addEventListener("click", (event) => {
   if (event.metaKey || event.ctrlKey) return;
   event.preventDefault();
+  filter.kind = "";
   go([]);
 });
 at("file").addEventListener("change", (event) => {
-  askWith(event.target.files[0], { add: true });
+  askWith(event.target.files, { add: true });
   event.target.value = "";
 });
 at("more").addEventListener("click", async () => {
   const asked = fromAddress(location.search);
   const blank = isEmpty(asked);
-  const answer = await fetched(blank ? `/api/pictures?k=${PAGE}&offset=${shown.length}` : `/api/search${query(asked, shown.length)}`);
+  const answer = await fetched(`/api/${blank ? "files" : "search"}${query(asked, shown.length)}`);
   if (!answer) return;
-  const pictures = blank ? answer : answer.hits;
-  more = blank ? pictures.length === PAGE : answer.more;
+  const files = blank ? answer : answer.hits;
+  more = blank ? files.length === PAGE : answer.more;
   const before = opens().length;
-  drawPictures(pictures, { append: true });
+  drawFiles(files, { append: true });
   if (opens()[before]) focusTile(opens()[before]);
 });
 window.addEventListener("popstate", () => {
   const asked = fromAddress(location.search);
-  if (toAddress(terms) === toAddressOf(asked)) asked.view ? openPicture(asked.view) : closePicture();
+  if (address(terms) === again(asked)) asked.view ? openFile(asked.view) : closeFile();
   else load();
 });
 
@@ -285,7 +299,7 @@ document.addEventListener("keydown", (event) => {
   }
   if (event.key === "m") {
     const id = tiles[from].parentElement.dataset.id;
-    return go([item(shown.find((picture) => picture.id === id), 1)]);
+    return go([item(shown.find((file) => file.id === id), 1)]);
   }
   const next = walk(tiles, from, event.key);
   if (next) {
@@ -297,80 +311,11 @@ document.addEventListener("keydown", (event) => {
   }
 });
 
-let entered = 0; // dragenter and dragleave come in pairs for every element passed over
-const carriesFile = (event) => [...(event.dataTransfer?.types ?? [])].includes("Files");
-window.addEventListener("dragenter", (event) => {
-  if (!carriesFile(event)) return;
-  entered += 1;
-  at("drop").hidden = false;
-});
-window.addEventListener("dragleave", (event) => {
-  if (carriesFile(event) && --entered <= 0) endDrag();
-});
-window.addEventListener("dragover", (event) => {
-  if (!carriesFile(event)) return;
-  event.preventDefault();
-  at("field").classList.toggle("target", at("field").contains(event.target));
-});
-window.addEventListener("drop", (event) => {
-  if (!carriesFile(event)) return;
-  event.preventDefault();
-  const add = at("field").contains(event.target);
-  endDrag();
+watchDrops((files, options) => {
   viewer.hide();
-  askWith(event.dataTransfer.files[0], { add });
-});
-window.addEventListener("paste", (event) => {
-  const file = [...(event.clipboardData?.files ?? [])].find((each) => each.type.startsWith("image/"));
-  if (!file) return;
-  event.preventDefault();
-  askWith(file, { add: document.activeElement === at("words") });
+  askWith(files, options);
 });
 window.addEventListener("scroll", () => document.querySelector(".top").classList.toggle("lifted", scrollY > 4), { passive: true });
-
-at("about-open").addEventListener("click", openAbout);
-at("about-shut").addEventListener("click", () => at("about").close());
-at("about").addEventListener("click", (event) => event.target === at("about") && at("about").close());
-
-// -- what is here ------------------------------------------------------------------------------------------------
-
-async function readStatus() {
-  const response = await fetch("/api/status");
-  if (!response.ok) return;
-  status = await response.json();
-  at("count").textContent = `${status.pictures.toLocaleString("en")} ${status.pictures === 1 ? "picture" : "pictures"} · ${status.model}`;
-  at("about-sees").textContent = status.sees;
-  at("about-misses").textContent = status.misses;
-  const command = document.createElement("code");
-  command.textContent = status.command;
-  at("about-switch").replaceChildren(status.switch, " ", command);
-  at("about-switch").hidden = !status.switch;
-  at("about-index").textContent = `${status.pictures.toLocaleString("en")} pictures, understood by ${status.model}, from:`;
-  at("about-roots").replaceChildren(...status.roots.map(listed));
-  at("about-version").textContent = `Sensorium ${status.version}`;
-}
-
-async function openAbout() {
-  await readStatus();
-  at("about").showModal();
-  const box = at("about-unreadable");
-  box.hidden = !status?.unreadable;
-  if (box.hidden) return;
-  box.querySelector("summary").textContent = `${status.unreadable.toLocaleString("en")} ${status.unreadable === 1 ? "file" : "files"} could not be read`;
-  const rows = await (await fetch("/api/unreadable")).json();
-  box.querySelector("ul").replaceChildren(...rows.map((row) => listed(`${row.path}: ${row.reason}`)));
-}
-
-function aboutLink(text) {
-  const link = document.createElement("a");
-  link.href = "#";
-  link.textContent = text;
-  link.addEventListener("click", (event) => {
-    event.preventDefault();
-    openAbout();
-  });
-  return link;
-}
 
 function opens() {
   return [...document.querySelectorAll(".tile .open")];
@@ -383,23 +328,8 @@ function focusTile(open) {
   open.scrollIntoView({ block: "nearest" });
 }
 
-function endDrag() {
-  entered = 0;
-  at("drop").hidden = true;
-  at("field").classList.remove("target");
-}
-
-function item(picture, weight) {
-  return { kind: "item", id: picture.id, name: picture.name, weight };
-}
-
-function toAddressOf(asked) {
-  const address = new URLSearchParams();
-  if (asked.q) address.set("q", asked.q);
-  asked.like.forEach((each) => address.append("like", each));
-  asked.picture.forEach((each) => address.append("picture", each));
-  const text = address.toString();
-  return text ? `/?${text}` : "/";
+function item(file, weight, moment = null) {
+  return { kind: "item", id: file.id, moment: moment?.number ?? null, name: file.name, weight };
 }
 
 function title() {
@@ -416,11 +346,5 @@ function strong(text) {
   return box;
 }
 
-function listed(text) {
-  const box = document.createElement("li");
-  box.textContent = text;
-  return box;
-}
-
-readStatus();
+about.read();
 load();

@@ -1,0 +1,97 @@
+"""A file as the disk shows it: its stamp, what kind it is of, and a digest of what a model would take in of it."""
+
+import hashlib
+import os
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sensorium.data.errors import Unreadable
+from sensorium.data.folder import CALLED
+from sensorium.search.embeds import Embeds
+from sensorium.search.store import Item
+
+if TYPE_CHECKING:
+    from sensorium.data.kinds import Kind, Sense
+
+TAKEN_IN: "dict[Kind, tuple[Sense, ...]]" = {
+    "picture": ("image",),
+    "video": ("video", "audio"),
+    "sound": ("audio",),
+    "depth": ("depth",),
+    "thermal": ("thermal",),
+    "motion": ("motion",),
+    "document": ("image", "text"),
+}
+"""The senses that a file of each kind may be taken in by."""
+MEASURED: "tuple[Kind, ...]" = ("depth", "thermal", "motion")
+"""Kinds whose numbers mean what a JSON file of this name beside them says."""
+NO_KIND = "none of the kinds that can be searched: picture, film, sound, depth, heat, motion, PDF"
+
+
+@dataclass(frozen=True)
+class Found:
+    """A file and the digest the index had for it (None when it is new there).
+
+    `changed` is its time of change, or that of the facts beside it where these are newer.
+    """
+
+    path: Path
+    size: int
+    modified: int
+    changed: int
+    before: bytes | None
+    kind: "Kind" = "picture"
+
+    def item(self, digest: bytes, like: Item | None = None, reason: str | None = None) -> Item:
+        """As it goes into the store; `like` is an item of the same content."""
+        facts = Item(path=self.path, digest=digest, reason=reason) if like is None else like
+        stamp = {"size": self.size, "modified": self.modified, "changed": self.changed}
+        return replace(facts, path=self.path, kind=self.kind, **stamp)
+
+
+def facts_changed(folder: Path) -> int:
+    """When the facts about measured files in a folder changed last, in nanoseconds; 0 where there are none."""
+    times = [0]
+    for kind in MEASURED:
+        try:
+            times.append((folder / f"{kind}.json").stat().st_ctime_ns)
+        except OSError:
+            continue
+    return max(times)
+
+
+def kind_at(path: Path) -> "Kind | None":
+    """What the file's content says it is, else what its name does; None for what is no kind. Raises Unreadable."""
+    from sensorium.data.kinds import kind_of  # brings torch
+
+    return kind_of(path) or CALLED.get(path.suffix.lower())
+
+
+def fingerprint(found: Found, embedder: Embeds) -> tuple[bytes, Found]:
+    """A digest of the content, and the file as it was meanwhile. Raises OSError.
+
+    The same bytes are another content where they are of another kind, are taken in by other senses, or where other
+    facts beside them say what their numbers mean.
+    """
+    senses = "".join(sense[0] for sense in TAKEN_IN[found.kind] if embedder.has(sense))
+    person = b"" if found.kind == "picture" else f"{found.kind}/{senses}".encode()
+    with found.path.open("rb") as file:
+        status = os.fstat(file.fileno())
+        digest = hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16, person=person))
+    if found.kind in MEASURED:
+        try:
+            digest.update((found.path.parent / f"{found.kind}.json").read_bytes())
+        except FileNotFoundError:
+            pass
+    changed = max(status.st_ctime_ns, facts_changed(found.path.parent))
+    return digest.digest(), replace(found, size=status.st_size, modified=status.st_mtime_ns, changed=changed)
+
+
+def unchanged(found: Found) -> bool:
+    """Whether the file is still as it was when it was hashed."""
+    try:
+        status = found.path.stat()
+    except OSError:
+        return False
+    return (found.size, found.modified) == (status.st_size, status.st_mtime_ns)

@@ -1,0 +1,168 @@
+"""Answers out of several senses: one list of files, though cosines of two senses cannot be compared.
+
+Words are nearer to any page of text than to the picture that they describe, and a picture is nearer to any picture than
+to the sound that goes with it. So each sense is searched for itself, and the answers are merged by where they stand on
+the scale of the question with that sense (`verdict.Scale`), which keeps their order within the sense. Where there is
+one sense, there is nothing to merge.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from math import sqrt
+from typing import TYPE_CHECKING, TypeVar
+
+import numpy as np
+
+from sensorium.search.asking import Direction, unit
+from sensorium.search.store import Filter, Item, Sample, Scored, Store, Vectors
+from sensorium.search.verdict import (
+    ENOUGH,
+    Scale,
+    Verdict,
+    both,
+    judge_others,
+    judge_pictures,
+    judge_words,
+    scale_of_example,
+    scale_of_words,
+    usual_nearness,
+)
+
+if TYPE_CHECKING:
+    from sensorium.data.kinds import Sense
+
+SAMPLE = 1024
+"""Stored vectors that stand for a sense when a verdict is given; beyond so many the bar rises no more."""
+MOMENTS = 8
+"""Pieces of a file that are told."""
+LOOKED_THROUGH = 65_536
+"""Pieces of long files that are looked through for the moments of an answer; beyond, those found on the way are told."""
+
+Value = TypeVar("Value")
+Scales = Mapping["Sense", Scale]
+
+
+@dataclass(frozen=True)
+class Ranked:
+    """A file that answers, with its pieces, best first."""
+
+    item: Item
+    pieces: list[Scored]
+
+
+class Ranking:
+    """Merges and judges answers of one store; what it knows of the stored vectors is kept while they stay the same."""
+
+    def __init__(self, store: Store, captions: Callable[[], Vectors], modelled: Callable[[], bool]) -> None:
+        self.store = store
+        self._captions = captions
+        self._modelled = modelled  # whether captions can be had
+        self._usual: dict[Sense, tuple[Sample, float | None]] = {}
+        self._words: dict[Sense, tuple[Sample, Scale]] = {}
+
+    def best(self, direction: Direction, need: int, where: Filter | None) -> tuple[list[Ranked], Scales]:
+        """At least the `need` best files, where there are so many, and the scale of each sense (none for one sense)."""
+        question, senses = unit(direction.whole), self.store.senses()
+        found = {sense: self.store.search(question, need, sense=sense, where=where) for sense in senses}
+        if len(senses) < 2:
+            return [Ranked(near.item, near.pieces) for nears in found.values() for near in nears], {}
+        scales = self._scales(direction, senses)
+        items: dict[str, Item] = {}
+        pieces: dict[str, list[Scored]] = {}
+        for near in (near for nears in found.values() for near in nears):
+            items.setdefault(near.item.id, near.item)
+            pieces.setdefault(near.item.id, []).extend(near.pieces)
+        ranked = [Ranked(item, in_order(pieces[name], scales)) for name, item in items.items()]
+        return sorted(ranked, key=lambda each: (-on(scales, each.pieces[0]), bytes(each.item.path)))[:need], scales
+
+    def with_moments(self, direction: Direction, page: Sequence[Ranked], scales: Scales) -> list[Ranked]:
+        """These files with the best of all their pieces, and not only of those that were found on the way."""
+        question, full, left = unit(direction.whole), list[Ranked](), LOOKED_THROUGH
+        for each in page:
+            pieces = each.pieces
+            if each.item.kind in ("video", "sound", "motion", "document") and left > 0:
+                spots = self.store.spots(each.item.digest)
+                left -= len(spots)
+                pieces = (self.store.moments(spots, question, MOMENTS) if left >= 0 else []) or pieces
+            full.append(Ranked(each.item, in_order(pieces, scales)[:MOMENTS]))
+        return full
+
+    def judge(self, direction: Direction, pieces: Sequence[Scored]) -> list[tuple[float, float]]:
+        """For each piece how sure it is a true answer, in 0..1, from 0.5 on a match; and that bar as a cosine."""
+        stored = self.store.pieces([each.piece for each in pieces])
+        gone = np.zeros(self.store.identity.dim, np.float32)  # deleted since it was found
+        judged = [(0.0, 0.0)] * len(pieces)
+        for sense in dict.fromkeys(each.spot.sense for each in pieces):
+            places = [place for place, each in enumerate(pieces) if each.spot.sense == sense]
+            verdict = self.verdict(direction, sense, np.array([stored.get(pieces[at].piece, gone) for at in places]))
+            for place, confidence in zip(places, verdict.confidence.tolist(), strict=True):
+                judged[place] = (confidence, verdict.cutoff)
+        return judged
+
+    def verdict(self, direction: Direction, sense: "Sense", hits: Vectors) -> Verdict:
+        """Of pieces (n, dim) of one sense."""
+        sample = self.store.sample(SAMPLE, sense)
+        parts: list[tuple[Verdict, float]] = []
+        words, shown = direction.wanted
+        if words:
+            verdict = judge_words(unit(direction.words), hits, self._captions(), len(sample.vectors))
+            parts.append((verdict, float(np.linalg.norm(direction.words))))
+        if shown:
+            example, length = unit(direction.shown), float(np.linalg.norm(direction.shown))
+            if direction.senses == {sense}:
+                verdict = judge_pictures(example, hits, self._usual_nearness(sense, sample))
+            else:
+                verdict = judge_others(example, hits, self._scale_shown(example, 1.0, [sense])[sense])
+            parts.append((verdict, length))
+        return both(parts, float(np.linalg.norm(direction.whole)))
+
+    def usual_cutoff(self, direction: Direction) -> float:
+        """The bar that a picture would have to reach where nothing was found."""
+        return self.verdict(direction, "image", np.empty((0, self.store.identity.dim), np.float32)).cutoff
+
+    def _scales(self, direction: Direction, senses: "Sequence[Sense]") -> Scales:
+        length = float(np.linalg.norm(direction.whole))
+        shown = self._scale_shown(direction.shown, float(np.linalg.norm(direction.shown)), senses)
+        scales: dict[Sense, Scale] = {}
+        for sense in senses:
+            words = self._scale_words(sense) if direction.effort else Scale(0.0, 0.0)
+            common = direction.weight * words.common + shown[sense].common
+            spread = sqrt((direction.effort * words.spread) ** 2 + shown[sense].spread ** 2)
+            scales[sense] = Scale(common / length, spread / length)
+        return scales
+
+    def _scale_words(self, sense: "Sense") -> Scale:
+        sample = self.store.sample(SAMPLE, sense)
+        return _kept(self._words, sense, sample, lambda: scale_of_words(sample.vectors, self._captions()))
+
+    def _scale_shown(self, shown: np.ndarray, length: float, senses: "Sequence[Sense]") -> "dict[Sense, Scale]":
+        every = dict.fromkeys([*senses, *self.store.senses()])
+        products = {sense: self.store.sample(SAMPLE, sense).vectors @ shown for sense in every}
+        medians = [float(np.median(some)) for some in products.values() if len(some)]
+        expected = sum(medians) / max(len(medians), 1)
+        return {sense: scale_of_example(products[sense], length, expected) for sense in senses}
+
+    def _usual_nearness(self, sense: "Sense", sample: Sample) -> float | None:
+        def measured() -> float | None:
+            few = len(np.unique(sample.contents)) < ENOUGH
+            return usual_nearness(sample, self._captions() if few and self._modelled() else None)
+
+        return _kept(self._usual, sense, sample, measured)
+
+
+def in_order(pieces: Iterable[Scored], scales: Scales) -> list[Scored]:
+    """Best first."""
+    return sorted(pieces, key=lambda each: (-on(scales, each), each.spot.number))
+
+
+def on(scales: Scales, piece: Scored) -> float:
+    """Where a piece stands: on the scale of its sense; by its cosine where there is one sense."""
+    return float(scales[piece.spot.sense].of(piece.score)) if piece.spot.sense in scales else piece.score
+
+
+def _kept(
+    known: "dict[Sense, tuple[Sample, Value]]", sense: "Sense", sample: Sample, make: Callable[[], Value]
+) -> Value:
+    if sense not in known or known[sense][0] is not sample:  # the same object while nothing changes
+        known[sense] = (sample, make())
+    return known[sense][1]
