@@ -114,6 +114,46 @@ def test_a_file_of_any_kind_asks(bound: Path, everything: Path, query: str) -> N
     assert json.loads(Path("p.json").read_text())["rows"] == ["pictures"]
 
 
+def test_a_sum_asks(bound: Path, everything: Path) -> None:
+    """The cosine of a sum of a picture and words, against the sum by hand."""
+    command = ["look", str(bound), "everything/depth", "--what", "panel", "--data", "p.json", "--query"]
+    assert main([*command, "everything/cat.jpg + 0.5*people - sea"]) == 0
+    model = sensorium.load(bound)
+    assert isinstance(model, Embedder)
+    found = model.embed(images=["everything/cat.jpg"], text=["people", "sea"], depth=["everything/depth/cup.png"])
+    whole = found["images"][0] + 0.5 * found["text"][0] - found["text"][1]
+    wanted = float(found["depth"][0] @ whole / whole.norm())
+    assert json.loads(Path("p.json").read_text())["cosines_1"] == pytest.approx([wanted], abs=1e-4)
+    assert main([*command, "everything/cat.mp4@2"]) == 1, "its moments have numbers in an index alone"
+
+
+def test_over_an_index(bound: Path, everything: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from sensorium.search.index import Index
+
+    model = sensorium.load(bound)
+    assert isinstance(model, Embedder)
+    with Index.open("kept", model) as index:
+        index.update(everything)
+    command = ["look", str(bound), "--what", "panel", "--query", "everything/sounds/cat.wav", "--data", "p.json"]
+    assert main([*command, "--index", "kept", "--out", "p.png"]) == 0
+    numbers = json.loads(Path("p.json").read_text())
+    assert [row for row in numbers["rows"] if not row.startswith(("films", "pages"))] == [
+        "pictures", "sounds", "depth", "heat", "motion",
+    ]  # fmt: skip
+    sounds = 1 + numbers["rows"].index("sounds")
+    assert [Path(name).name for name in numbers[f"files_{sounds}"]] == ["cup.wav"]
+    indexed = {row: numbers[f"cosines_{i}"] for i, row in enumerate(numbers["rows"], 1)}
+    assert main([*command, str(everything)]) == 0
+    numbers = json.loads(Path("p.json").read_text())
+    for i, row in enumerate(numbers["rows"], 1):
+        if row in ("pictures", "sounds", "depth", "heat", "motion"):
+            assert indexed[row] == pytest.approx(numbers[f"cosines_{i}"], abs=2e-3), row
+    capsys.readouterr()
+    assert main([*command, str(everything), "--index", "kept"]) == 2
+    assert main(["look", "pocket", "--what", "panel", "--query", "cat", "--index", "kept"]) == 1
+    assert "this index was made by" in words(capsys.readouterr().err)
+
+
 def test_map_and_gap(bound: Path, everything: Path, capsys: pytest.CaptureFixture[str]) -> None:
     command = ["look", str(bound), str(everything), "--what", "map", "--text", "cup", "--text", "Hand"]
     assert main([*command, "--out", "m.svg", "--data", "m.json"]) == 0
@@ -168,7 +208,7 @@ def test_what_the_model_lacks_is_said(everything: Path, capsys: pytest.CaptureFi
 
 @pytest.mark.parametrize(
     ("query", "message"),
-    [("barks.wav", "--query barks.wav: no such file"), ("everything/notes.txt", "no kind of file that is known")],
+    [("barks.wav", "there is no file barks.wav"), ("everything/notes.txt", "it is of no kind that is known")],
 )
 def test_questions_that_cannot_be(
     bound: Path, everything: Path, query: str, message: str, capsys: pytest.CaptureFixture[str]

@@ -45,6 +45,7 @@ class Wanted:
     cutoff: float | None = None
     against: Sequence[str] = ()
     query: str | None = None
+    index: Path | None = None
     frames: int = FRAMES
     neurons: int | None = None
 
@@ -108,10 +109,9 @@ def look_into(
 
     Raises SensoriumError where the model has no such thing, or there is nothing to look at.
     """
-    from sensorium.app.classifying import pictures_below
+    from sensorium.app.classifying import files_below, pictures_below
     from sensorium.app.looking_dense import LOOKS as DENSE_LOOKS
     from sensorium.app.looking_space import LOOKS as SPACE_LOOKS
-    from sensorium.app.looking_space import files_below
     from sensorium.insight.drawing import check_drawable, save
     from sensorium.insight.film import FILMS, check_film, save_film
     from sensorium.insight.numbers import check_format, write_numbers

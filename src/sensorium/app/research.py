@@ -152,6 +152,7 @@ def look(
     frames: int = 12,
     text: Annotated[tuple[str, ...], Several] = (),
     query: str | None = None,
+    index: Path | None = None,
     size: int | None = None,
     out: Path | None = None,
     data: Path | None = None,
@@ -218,7 +219,9 @@ def look(
     text
         For similarity, panel and map: words among the things that are compared. May be repeated.
     query
-        For panel: the question, a file of any kind or words.
+        For panel: the question, as `search` takes it: a file of any kind, words, or a sum ("beach.jpg + waves.wav").
+    index
+        For panel: the folder of an index that this model made, in place of files.
     size
         Show the pictures at this many pixels: the short side, of squares both. [default: twice the model's own, of
         squares its own]
@@ -233,7 +236,9 @@ def look(
     of_model = what in ("filters", "positions")
     if of_model and files:
         raise Misuse(f"--what {what} looks at the model alone: leave the pictures out")
-    if not of_model and not files:
+    if index is not None and (files or text):
+        raise Misuse("--index stands in place of files and --text")
+    if not of_model and not files and index is None:
         which = "files" if what in SPACE else "pictures"
         raise Misuse(f"which {which}? For example: sensorium look {model} ~/Pictures --what {what}")
     if what == "similarity" and not text and not against:
@@ -247,6 +252,7 @@ def look(
     for option, given, looks in (
         ("--at", at, ("cosine", "gram")),
         ("--text", text or None, SPACE),
+        ("--index", index, ("panel",)),
         ("--layer", layer, DENSE),
         ("--cutoff", cutoff, ("norms",)),
         ("--register-neurons", register_neurons, ("attention", "norms")),
@@ -267,6 +273,7 @@ def look(
         cutoff=cutoff,
         against=against,
         query=query,
+        index=index,
         frames=frames,
         neurons=register_neurons,
     )
