@@ -116,12 +116,13 @@ def test_refused() -> None:
 def test_drawing_states_the_gap(number: int) -> None:
     vectors, senses, pairs = planted(number)
     result = space_map(vectors, senses, pairs)
-    figure = draw_space(result, senses, pairs)
+    figure = draw_space(result, senses, pairs, [f"thing {i}" for i in range(2 * number)])
     figure.draw_without_rendering()
     written = [text.get_text() for axes in figure.axes for text in axes.texts]
     assert "pictures – sounds" in written
     assert f"{float(result.gap.apart[0, 1]):.2f}" in written
     maps = 4 if number > 2 else 2
+    assert written.count("thing 1") == maps
     assert len(figure.axes) == maps + 1
     for axes in figure.axes[:maps]:
         assert sum(len(each.get_offsets()) for each in axes.collections[1:]) == 2 * number  # type: ignore[arg-type]

@@ -160,6 +160,7 @@ def space(view: View) -> Seen:
         parts, vectors = [parts[i] for i in some], vectors[some]
     senses = [part.sense for part in parts]
     pairs = partners([part.thing(drawn=False) for part in parts])
+    called = [part.name if part.path is None else part.path.stem for part in parts]
     found = space_map(_any(view, vectors, "the files"), senses, pairs)
     of = f" of {whole:,}, evenly spread" if whole > MOST else ""
     return Seen(
@@ -175,7 +176,7 @@ def space(view: View) -> Seen:
             **{f"gap_{key}": getattr(found.gap, key) for key in ("pairs", "apart", "within", "paired", "unpaired")},
             **{f"rest_{key}": getattr(found.rest, key) for key in ("within", "paired", "unpaired")},
         },
-        draw=lambda name: draw_space(found, senses, pairs, f"{name}: a space of {len(set(senses))} senses", of),
+        draw=lambda name: draw_space(found, senses, pairs, called, f"{name}: a space of {len(set(senses))} senses", of),
         sentence=f"{counted(senses)}{of}, {count(len(pairs), 'pair')}; {in_words(found)}",
     )
 

@@ -18,13 +18,14 @@ from jaxtyping import Float
 from torch import Tensor
 
 from sensorium.data.errors import SensoriumError
-from sensorium.insight.drawing import INK, QUIET, Axes, Figure, drawing, heading, page
+from sensorium.insight.drawing import INK, QUIET, Axes, Figure, drawing, fitted, heading, page
 from sensorium.insight.things import LOOKS, counted, legend
 
 PERPLEXITY = 30.0  # how many neighbours t-SNE thinks of: van der Maaten's usual number
 FEWEST = 6  # things that t-SNE needs
 MOST = 3000  # things on a map: t-SNE of so many takes half a minute
 LINES = 400  # pairs that are joined
+CALLED = 40  # things whose names are written beside them
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -180,9 +181,17 @@ def in_words(result: SpaceMap) -> str:
 
 @drawing
 def draw_space(
-    result: SpaceMap, senses: Sequence[str], pairs: Sequence[tuple[int, int]] = (), title: str = "", remark: str = ""
+    result: SpaceMap,
+    senses: Sequence[str],
+    pairs: Sequence[tuple[int, int]] = (),
+    names: Sequence[str] = (),
+    title: str = "",
+    remark: str = "",
 ) -> Figure:
-    """The maps side by side, coloured by sense, partners joined; below, the gap of every two senses in numbers."""
+    """The maps side by side, coloured by sense, partners joined; below, the gap of every two senses in numbers.
+
+    Names are written where there are few.
+    """
     methods = [("principal components", result.components)]
     if result.neighbours is not None:
         methods.append(("t-SNE: near things stay near", result.neighbours))
@@ -194,6 +203,7 @@ def draw_space(
         for row, state in enumerate(("as they are", "means taken off")):
             axes = figure.add_subplot(grid[row, column])
             _scatter(axes, places[row], senses, pairs)
+            _write(axes, places[row], names if len(names) <= CALLED else ())
             share = (
                 f", {' and '.join(f'{float(x):.0%}' for x in result.share[row])} of the variance" if not column else ""
             )
@@ -224,6 +234,17 @@ def _scatter(axes: Axes, places: Float[Tensor, "n 2"], senses: Sequence[str], pa
     axes.margins(0.07)
     axes.set(xticks=[], yticks=[])
     axes.spines[:].set(color="#d8d4cb", linewidth=0.8)
+
+
+def _write(axes: Axes, places: Float[Tensor, "n 2"], names: Sequence[str]) -> None:
+    """Names beside their places, towards the middle where they would leave the frame."""
+    edge = float(places[:, 0].min() + 0.8 * (places[:, 0].max() - places[:, 0].min()))
+    for (x, y), name in zip(places.tolist(), names, strict=False):
+        side, along = ("right", -4) if x > edge else ("left", 4)
+        text = axes.annotate(
+            fitted(name, 16), (x, y), (along, 3), textcoords="offset points", ha=side, fontsize=6.5, color=QUIET
+        )
+        text.set_in_layout(False)
 
 
 def _rows(result: SpaceMap) -> list[tuple[str, ...]]:
