@@ -23,7 +23,7 @@ import numpy as np
 
 from sensorium.search import nearest
 from sensorium.search.sqlite import SQLiteStore
-from sensorium.search.store import Filter, Identity, Item, Vectors
+from sensorium.search.store import Filter, Identity, Item, Part, Vectors
 
 DIM = 512
 BLOCK = 8192
@@ -66,7 +66,7 @@ def fill(folder: Path, count: int) -> dict[str, float]:
     began = time.perf_counter()
     for start, vectors in blocks(count):
         items = [item(start + i) for i in range(len(vectors))]
-        store.upsert(items, {i.digest: v for i, v in zip(items, vectors, strict=True)})
+        store.upsert(items, {i.digest: Part.picture(v) for i, v in zip(items, vectors, strict=True)})
     written = time.perf_counter()
     store.maintain(lambda done, total: print(f"\rgraph {done:,} of {total:,}", end="", file=sys.stderr))
     built = time.perf_counter()

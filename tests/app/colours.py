@@ -13,6 +13,8 @@ from tests.search import fake
 
 @dataclass(frozen=True)
 class Colours(fake.Colours):
+    kinds = ("picture",)
+
     def embed(self, *, images: Sequence[Any] | None = None, text: Sequence[str] | None = None) -> dict[str, np.ndarray]:
         embedded = super().embed(text=text)
         if images is not None:

@@ -84,7 +84,7 @@ def test_index_tells_what_changed_and_lists_what_it_cannot_read(
     code, out, _ = run(capsys, "index", str(pictures))
     assert code == 0
     assert "12 added" in out
-    assert "images per second" in out
+    assert "files per second" in out
     assert "broken.jpg" in out
 
     paint(pictures / "new.png", "red", noise=99)
@@ -169,7 +169,7 @@ def test_a_contact_sheet_is_a_picture_of_the_answer(tmp_path: Path, pictures: Pa
         (["serve", "--port", "99999"], 1, "cannot listen"),
         (["index", "nowhere"], 1, "nowhere"),
         (["search", "beach +"], 1, "the question ends with"),
-        (["search", "--image", "none.jpg"], 1, "there is no picture none.jpg"),
+        (["search", "--image", "none.jpg"], 1, "there is no file none.jpg"),
         (["classify", "--labels", "a,b"], 2, "which pictures?"),
         (["classify", "nowhere.jpg", "--labels", "a,b"], 1, "nowhere.jpg"),
     ],

@@ -20,13 +20,13 @@ def offline(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("offline")
 def test_installed_packages_give_photographs_and_the_rest_is_named(tmp_path: Path):
-    found, missing = photographs.collect(tmp_path)
+    found, missing = photographs.collect(tmp_path, ("picture",))
     assert {"chelsea.png", "coffee.png", "china.jpg"} <= {path.name for path in found}
     for path in found:
         with Image.open(path) as photograph:
             assert min(photograph.size) >= 100
     assert "cannot fetch imgaug==0.4.0" in missing
-    assert photographs.collect(tmp_path)[0] == found
+    assert photographs.collect(tmp_path, ("picture",))[0] == found
 
 
 @pytest.mark.usefixtures("home", "offline")

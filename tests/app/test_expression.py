@@ -3,12 +3,12 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from sensorium.app.expression import parse, picture, spell, term
+from sensorium.app.expression import example, parse, spell, term
 from sensorium.data.errors import SensoriumError
 
 
-def said(*words: str, pictures: bool = False) -> list[tuple[str, float]]:
-    return [(each.text or Path(each.image).name, each.weight) for each in parse(words, pictures=pictures)]
+def said(*words: str, files: bool = False) -> list[tuple[str, float]]:
+    return [(each.text or Path(each.file or each.item or "").name, each.weight) for each in parse(words, files=files)]
 
 
 @pytest.fixture
@@ -16,6 +16,8 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     for name in ("cat.jpg", "Rome - day 1.jpg", "2*x.png"):
         Image.new("RGB", (4, 4)).save(name)
+    for name in ("waves.wav", "Walk.MP4", "manual.pdf", "imu.csv", "strange.name"):
+        Path(name).write_bytes(b"what it holds is for others to say")
     return tmp_path
 
 
@@ -41,18 +43,35 @@ def test_words_signs_and_weights_read_as_people_mean_them(words: list[str], expe
 
 
 @pytest.mark.usefixtures("here")
-def test_names_of_pictures_stand_for_the_pictures():
-    assert said("beach", "+", "cat.jpg", "-", "people", pictures=True) == [("beach", 1), ("cat.jpg", 1), ("people", -1)]
-    assert said("beach + 2*cat.jpg - cat.jpg:0.5", pictures=True) == [("beach", 1), ("cat.jpg", 2), ("cat.jpg", -0.5)]
-    assert said("cat.jpg", "at", "night", pictures=True) == [("cat.jpg", 1), ("at night", 1)]
-    assert said("Rome - day 1.jpg", pictures=True) == [("Rome - day 1.jpg", 1)]
-    assert said("2*x.png", pictures=True) == [("2*x.png", 1)]
-    assert picture("cat.jpg:2", -1).weight == -2
+def test_names_of_files_stand_for_the_files():
+    assert said("beach", "+", "cat.jpg", "-", "people", files=True) == [("beach", 1), ("cat.jpg", 1), ("people", -1)]
+    assert said("beach + 2*cat.jpg - cat.jpg:0.5", files=True) == [("beach", 1), ("cat.jpg", 2), ("cat.jpg", -0.5)]
+    assert said("cat.jpg", "at", "night", files=True) == [("cat.jpg", 1), ("at night", 1)]
+    assert said("Rome - day 1.jpg", files=True) == [("Rome - day 1.jpg", 1)]
+    assert said("2*x.png", files=True) == [("2*x.png", 1)]
+    assert said("cat.jpg + waves.wav - people", files=True) == [("cat.jpg", 1), ("waves.wav", 1), ("people", -1)]
+    assert said("Walk.MP4 - 0.5*manual.pdf + imu.csv", files=True) == [
+        ("Walk.MP4", 1),
+        ("manual.pdf", -0.5),
+        ("imu.csv", 1),
+    ]
+    assert said("strange.name", files=True) == [("strange.name", 1)], "words"
+    assert parse(["strange.name"])[0].text
+    assert (example("strange.name", -1).file, example("cat.jpg:2", -1).weight) == (Path("strange.name"), -2)
+
+
+@pytest.mark.usefixtures("here")
+def test_a_moment_of_a_file_by_its_number():
+    (term,) = parse(["2*Walk.MP4@7"])
+    assert (term.item, term.moment, term.weight) == (Path("Walk.MP4"), 7, 2)
+    assert spell([term]) == "2 × Walk.MP4, moment 7"
+    assert example("Walk.MP4@12").moment == 12
+    assert parse(["me@7"])[0].text == "me@7"
 
 
 @pytest.mark.usefixtures("here")
 def test_a_page_cannot_name_files():
-    assert [each.image for each in parse(["cat.jpg + /etc/passwd"], pictures=False)] == [None, None]
+    assert all(each.text for each in parse(["cat.jpg + /etc/passwd - Walk.MP4@7"], files=False))
 
 
 @pytest.mark.parametrize(
@@ -61,7 +80,8 @@ def test_a_page_cannot_name_files():
         (["beach +"], "write a word"),
         (["beach", "-"], "write a word"),
         (["a + - b"], "two signs"),
-        (["dog.jpg"], "no picture dog.jpg"),
+        (["dog.jpg"], "no file dog.jpg"),
+        (["waves.mp3"], "no file waves.mp3"),
         (["0*people"], "out of range"),
         (["11*people"], "out of range"),
         (['beach - ""'], "no words"),
@@ -76,4 +96,4 @@ def test_what_makes_no_sense_is_explained(words: list[str], remedy: str):
 @pytest.mark.usefixtures("here")
 def test_a_question_is_spelt_as_it_was_meant():
     assert spell(parse(["beach + cat.jpg - 0.5*people"])) == "“beach” + cat.jpg − 0.5 × “people”"
-    assert term("people", -1.0, pictures=False).weight == -1
+    assert term("people", -1.0, files=False).weight == -1

@@ -73,14 +73,14 @@ def test_more_like_one_leaves_it_out_itself(client: TestClient, items: dict[str,
 
 
 def test_a_picture_that_is_sent_can_be_asked_with_again(client: TestClient):
-    sent = {"picture": ("mine.png", png((0, 255, 255)), "image/png")}
+    sent = {"file": ("mine.png", png((0, 255, 255)), "image/png")}
     answer = client.post("/api/search", files=sent, data={"q": "", "k": 2}).json()
     assert sorted(names(answer)) == ["cyan 0.png", "cyan 1.png"]
     token = answer["terms"][0]["token"]
-    again = client.get("/api/search", params={"picture": [token], "k": 2}).json()
+    again = client.get("/api/search", params={"dropped": [token], "k": 2}).json()
     assert names(again) == names(answer)
     assert Image.open(BytesIO(client.get(f"/dropped/{token}").content)).size == (64, 64)
-    gone = client.get("/api/search", params={"picture": "0" * 16})
+    gone = client.get("/api/search", params={"dropped": "0" * 16})
     assert gone.status_code == 400
     assert "drop it on the page again" in gone.json()["error"]
 
@@ -89,7 +89,7 @@ def test_pages_follow_one_another(client: TestClient):
     whole = names(client.get("/api/search", params={"q": "red", "k": 12}).json())
     parts = [client.get("/api/search", params={"q": "red", "k": 5, "offset": at}).json() for at in (0, 5, 10)]
     assert [name for part in parts for name in names(part)] == whole
-    listed = [each["name"] for each in client.get("/api/pictures", params={"k": 3, "offset": 2}).json()]
+    listed = [each["name"] for each in client.get("/api/files", params={"k": 3, "offset": 2}).json()]
     assert listed == ["cyan 0.png", "cyan 1.png", "green 0.png"]
 
 
@@ -101,7 +101,7 @@ def test_filters_reach_the_index(client: TestClient, tmp_path: Path):
 
 def test_status_tells_what_is_here_and_what_could_not_be_read(client: TestClient, pictures: Path):
     status = client.get("/api/status").json()
-    assert (status["pictures"], status["unreadable"], status["roots"]) == (12, 1, [str(pictures)])
+    assert (status["files"], status["unreadable"], status["roots"]) == (12, 1, [str(pictures)])
     assert status["misses"]
     assert client.get("/api/unreadable").json()[0]["path"] == str(pictures / "broken.jpg")
 
@@ -140,7 +140,7 @@ def test_only_ids_of_readable_indexed_pictures_open_anything(client: TestClient,
         "0" * 16,
         "A" * 16,
     ]
-    for kind in ("file", "thumb", "dropped", "api/like", "api/pictures"):
+    for kind in ("file", "thumb", "dropped", "api/like", "api/files"):
         for each in tries:
             answer = client.get(f"/{kind}/{each}")
             assert answer.status_code in (404, 405), (kind, each)
@@ -169,7 +169,7 @@ def test_questions_that_make_no_sense_are_explained(client: TestClient, asked: d
 
 def test_what_is_sent_is_bounded_and_must_be_a_picture(client: TestClient):
     def send(data: bytes) -> tuple[int, str]:
-        answer = client.post("/api/search", files={"picture": ("<b>.png", data, "image/png")})
+        answer = client.post("/api/search", files={"file": ("<b>.png", data, "image/png")})
         return answer.status_code, answer.json()["error"]
 
     assert send(b"GIF89a not really")[0] == 422
@@ -192,7 +192,7 @@ def bomb() -> bytes:
 
 def test_a_body_that_hides_its_length_is_cut_off(client: TestClient):
     def endless() -> Iterator[bytes]:
-        yield b'--b\r\ncontent-disposition: form-data; name="picture"; filename="x"\r\n\r\n'
+        yield b'--b\r\ncontent-disposition: form-data; name="file"; filename="x"\r\n\r\n'
         for _ in range(LARGEST_UPLOAD // (1 << 20) + 8):
             yield b"\0" * (1 << 20)
 

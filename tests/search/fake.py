@@ -18,7 +18,7 @@ from PIL import Image
 
 from sensorium.data.errors import Unreadable
 from sensorium.data.kinds import SENSES, Kind, Sense
-from sensorium.search.found import TAKEN_IN
+from sensorium.tasks.pieces import WAYS
 from sensorium.tasks.senses import Finished, Job, Place, Taken
 
 COLOURS = {
@@ -57,7 +57,7 @@ class Colours:
         return sense in self.senses
 
     def lacks(self, kind: Kind) -> str | None:
-        return None if any(map(self.has, TAKEN_IN[kind])) else f"{self.name} lacks a sense: {kind} is left out"
+        return None if any(map(self.has, WAYS[kind])) else f"{self.name} lacks a sense: {kind} is left out"
 
     def embed(self, *, images: Sequence | None = None, text: Sequence[str] | None = None) -> dict[str, np.ndarray]:
         embedded = {}

@@ -21,6 +21,9 @@ class TermOut(BaseModel):
     id: str | None = None
     moment: int | None = None
     at: str | None = None
+    begin: float | None = None
+    end: float | None = None
+    page: int | None = None
     token: str | None = None
     name: str | None = None
 

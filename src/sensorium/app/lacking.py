@@ -30,13 +30,13 @@ class Chooses(Protocol):
 
 def lacking(model: Chooses) -> list[str]:
     """A sentence for every kind of file that a model cannot take in."""
-    return [said for kind in NOUNS if (said := model.lacks(kind)) is not None]
+    return [_named(said, model) for kind in NOUNS if (said := model.lacks(kind)) is not None]
 
 
 def left_out(skipped: "Mapping[Kind, int]", model: Chooses) -> list[str]:
     """`3 depth maps left out: pocket does not see depth. ImageBind does: --model imagebind-huge`, kind by kind."""
     return [
-        f"{amount(skipped[kind], kind)} left out: {_reason(said)}. {remedy(model)}"
+        f"{amount(skipped[kind], kind)} left out: {_reason(_named(said, model))}. {remedy(model)}"
         for kind in NOUNS
         if skipped.get(kind) and (said := model.lacks(kind))
     ]
@@ -44,7 +44,7 @@ def left_out(skipped: "Mapping[Kind, int]", model: Chooses) -> list[str]:
 
 def remedy(model: Chooses) -> str:
     """What to do about a kind that a model lacks."""
-    if Path(model.name).name.startswith("imagebind"):
+    if called(model.name).startswith("imagebind"):
         return "It does with all its senses: leave --senses out, or name that one too"
     return f"ImageBind does: --model {EVERYTHING} --index imagebind-index"
 
@@ -58,7 +58,18 @@ def check_examples(terms: "Sequence[Term]", model: Chooses) -> None:
         said = None if kind is None else model.lacks(kind)
         if kind is not None and said is not None and term.file is not None:
             article = f"a {NOUNS[kind][0]}"
-            raise SensoriumError(f"{short(term.file)} is {article}, and {_reason(said)}. {remedy(model)}")
+            raise SensoriumError(
+                f"{short(term.file)} is {article}, and {_reason(_named(said, model))}. {remedy(model)}"
+            )
+
+
+def called(model: str) -> str:
+    """What to call a model: one of a user's own is a path, and its last part will do."""
+    return Path(model).name if Path(model).is_absolute() else model
+
+
+def _named(said: str, model: Chooses) -> str:
+    return said.replace(model.name, called(model.name))
 
 
 def _reason(said: str) -> str:

@@ -8,6 +8,7 @@ from sensorium.data.errors import SensoriumError
 if TYPE_CHECKING:
     from sensorium.data.kinds import Kind
     from sensorium.search.query import Moment
+    from sensorium.search.store import Spot
 
 # The word for one, and for several; KIND_NAMES is what people choose from, in the order of the index
 NOUNS: "dict[Kind, tuple[str, str]]" = {
@@ -66,7 +67,7 @@ def clock(seconds: float) -> str:
     return f"{minutes // 60}:{minutes % 60:02}:{rest:02}" if minutes >= 60 else f"{minutes}:{rest:02}"
 
 
-def spell_moment(moment: "Moment", kind: str) -> str:
+def spell_moment(moment: "Moment | Spot", kind: str) -> str:
     """`0:12-0:14 heard` of a film, `0:12-0:14` of a sound, `page 3` of a document; empty for what is one piece."""
     if moment.page is not None:
         return f"page {moment.page}"

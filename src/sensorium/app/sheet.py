@@ -137,5 +137,5 @@ def _fitted(
 
 
 def _drawable(text: str) -> str:
-    """`text` without line breaks, and with a hyphen for the minus sign that Pillow's own font lacks."""
-    return " ".join(text.split()).replace("−", "-")
+    """`text` without line breaks, and with other letters for signs that Pillow's own font lacks."""
+    return " ".join(text.split()).translate({ord("−"): "-", ord("×"): "x"})

@@ -33,8 +33,8 @@ from sensorium.app.answers import (
 from sensorium.app.guard import Guard
 from sensorium.app.inside import LOOKS, Inside, Look
 from sensorium.app.kept import Dropped, Made
-from sensorium.app.lacking import check_examples, lacking
-from sensorium.app.moments import chosen_kinds, tally
+from sensorium.app.lacking import called, check_examples, lacking
+from sensorium.app.moments import chosen_kinds, spell_moment, tally
 from sensorium.app.note import note_on
 from sensorium.app.playing import media_type, ranged, stretch
 from sensorium.app.searching import moment
@@ -126,7 +126,7 @@ def _add_collection(page: FastAPI, index: Index) -> None:
         note = note_on(stats.model)
         return StatusOut(
             version=__version__,
-            model=stats.model,
+            model=called(stats.model),
             files=stats.items,
             moments=stats.moments,
             kinds={kind: number for kind, number in stats.kinds.items() if number},
@@ -265,7 +265,7 @@ def _terms(index: Index, dropped: Dropped, asked: Asked) -> tuple[list[Term], li
         id, number, weight = _example(example)
         item = _item(index, id)
         terms.append(Term(item=id, moment=number, weight=weight))
-        said.append(TermOut(kind="item", id=id, moment=number, name=printable(item.path.name), weight=weight))
+        said.append(_item_out(index, item, number, weight))
     for example in asked.dropped:
         token, _, weight = _example(example)
         question = dropped.get(token)
@@ -281,6 +281,17 @@ def _terms(index: Index, dropped: Dropped, asked: Asked) -> tuple[list[Term], li
     if len(terms) > MOST_TERMS:
         raise SensoriumError(f"too many terms: at most {MOST_TERMS}")
     return terms, said
+
+
+def _item_out(index: Index, item: Item, number: int | None, weight: float) -> TermOut:
+    """A file of the collection as a term, or its moment of that number."""
+    out = TermOut(kind="item", id=item.id, moment=number, name=printable(item.path.name), weight=weight)
+    if number is not None:
+        spot = next((each for each in index.store.spots(item.digest).values() if each.number == number), None)
+        if spot is not None:
+            out.at = spell_moment(spot, item.kind)
+            out.begin, out.end, out.page = spot.begin, spot.end, spot.page
+    return out
 
 
 def _example(text: str) -> tuple[str, int | None, float]:

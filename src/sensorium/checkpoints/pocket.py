@@ -171,9 +171,10 @@ def load_tokenizer() -> WordPiece:
 
 def blank_pocket() -> Pocket:
     """The embedded default without numbers, for counting: nothing is fetched."""
+    config = load_binding().config
     with blank():
         vision, second = (EfficientNetLite(LITE[name]) for name in ("efficientnet-lite2", "efficientnet-lite0"))
-        return Pocket(vision, second, Bert(BERT["minilm-l6"]), load_binding().config)
+        return Pocket(vision, second, Bert(BERT["minilm-l6"]), config)
 
 
 def load_pocket() -> tuple[Pocket, Preprocess, WordPiece]:

@@ -60,8 +60,11 @@ def _soundfile(name: str) -> Sound | None:
         with file:
             given = 0
             try:
-                # Where every sample is stored by itself, seeking gives the same ones as reading does.
-                if passed and file.subtype.startswith(STORED) and passed < file.frames:
+                # Where every sample is stored by itself, seeking gives the same ones as reading does. In others a
+                # decoder that was moved stumbles; soundfile moves it after each reading, unless it thinks it cannot.
+                if not file.subtype.startswith(STORED):
+                    file.seekable = lambda: False
+                elif passed < file.frames:
                     given = int(file.seek(passed))
                 while given < passed and (read := len(file.read(min(CHUNK, passed - given), dtype="float32"))):
                     given += read
@@ -85,6 +88,8 @@ def _av(name: str) -> Sound:
             if not container.streams.audio:
                 raise Unreadable(name, SILENT)
             heard: Any = container.streams.audio[0]
+            if heard.codec_context is None or not heard.rate:
+                raise Unreadable(name, "its sound is coded in a way that is not known")
             rate = int(heard.rate)
             seconds = float(heard.duration * heard.time_base if heard.duration else (container.duration or 0) / 1e6)
     except (FFmpegError, ValueError) as error:

@@ -1,4 +1,5 @@
-"""The files below a folder that can be searched, or its images alone, in an order that never changes, with a word on every one that cannot be reached."""
+"""The files below a folder that can be searched, or its images alone, in an order that never changes, with a word on
+every one that cannot be reached."""
 
 import os
 import stat

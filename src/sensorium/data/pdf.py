@@ -81,17 +81,18 @@ def _opened(name: str) -> Any:
         import pypdfium2.raw as raw
     except ImportError:
         raise Unreadable(name, "PDFs need one more package: pip install 'sensorium[documents]'") from None
-    try:
-        with _LOCK:
-            document: Any = pypdfium2.PdfDocument(name)
-            if document.get_formtype():
-                document.init_forms()  # or what was filled in is not drawn
-            return document
-    except pypdfium2.PdfiumError as error:
-        locked = error.err_code in (raw.FPDF_ERR_PASSWORD, raw.FPDF_ERR_SECURITY)
-        empty = error.err_code == raw.FPDF_ERR_SUCCESS  # it was read, and has no pages
-        reason = "locked with a password" if locked else "holds no pages" if empty else "damaged, or cut off"
-        raise Unreadable(name, reason) from None
+    with _LOCK:
+        opened = raw.FPDF_LoadDocument(os.fsencode(name) + b"\0", None)
+        if not opened:
+            locked = raw.FPDF_GetLastError() in (raw.FPDF_ERR_PASSWORD, raw.FPDF_ERR_SECURITY)
+            raise Unreadable(name, "locked with a password" if locked else "damaged, or cut off")
+        document: Any = pypdfium2.PdfDocument(opened)
+        if not len(document):
+            document.close()
+            raise Unreadable(name, "holds no pages")
+        if document.get_formtype():
+            document.init_forms()  # or what was filled in is not drawn
+        return document
 
 
 def _page(document: Any, number: int, short: int | None, words: bool) -> Page | None:

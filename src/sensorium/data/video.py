@@ -182,6 +182,8 @@ def _opened(name: str) -> Generator[tuple[Any, Any]]:
             streams = [each for each in container.streams.video if not _is_cover(each)]
             if not streams:
                 raise Unreadable(name, "holds no pictures")
+            if streams[0].codec_context is None:
+                raise Unreadable(name, "its pictures are coded in a way that is not known")
             streams[0].thread_type = "AUTO"
             yield container, streams[0]
     except (FFmpegError, ValueError) as error:

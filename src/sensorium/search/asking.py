@@ -11,16 +11,16 @@ from numpy.typing import NDArray
 
 from sensorium.data.errors import SensoriumError, printable
 from sensorium.search.embeds import Embeds
-from sensorium.search.found import NO_KIND, TAKEN_IN, kind_at
+from sensorium.search.found import NO_KIND, kind_at, senses_of
 from sensorium.search.query import Term
-from sensorium.search.store import Item, Store, Vector, Vectors
+from sensorium.search.store import Item, Store, Vector
 
 if TYPE_CHECKING:
     from sensorium.data.kinds import Sense
 
 CANCELLED = 1e-6
 MOST_PIECES = 64
-"""Pieces that stand for a long file, as in `Embedder.embed_example`."""
+"""Pieces that stand for a long file, those that are seen of a film, as in `Embedder.embed_example`."""
 
 
 @dataclass(frozen=True)
@@ -92,11 +92,20 @@ class Asker:
         source: Any = next(each for each in (term.item, term.file, term.image) if each is not None)
         item = self.get(source) if isinstance(source, str | os.PathLike) else None
         if item is not None and item.reason is None and (term.item is not None or _unchanged(item)):
+            spots = self.store.spots(item.digest)
             if term.moment is not None:
-                return self._moment(item, term.moment)
-            stored = self.store.vectors(item.digest)
-            if len(stored):
-                return _mean(stored), item.id, {spot.sense for spot in self.store.spots(item.digest).values()}
+                spots = {piece: spot for piece, spot in spots.items() if spot.number == term.moment}
+                if not spots:
+                    raise SensoriumError(f"{printable(str(item.path))} has no moment {term.moment}")
+            elif len(spots) > MOST_PIECES:
+                seen = [piece for piece, spot in spots.items() if spot.sense == "video"] or list(spots)
+                places = np.linspace(0, len(seen) - 1, MOST_PIECES).round().astype(int)
+                spots = {seen[place]: spots[seen[place]] for place in np.unique(places)}
+            stored = self.store.pieces(list(spots))
+            if stored:
+                rows = np.stack(list(stored.values()))
+                mean = rows.astype(np.float64).mean(axis=0).astype(np.float32)  # of one row, that row
+                return mean, item.id, {spots[piece].sense for piece in stored}
         if term.item is not None:
             said = f"could not be read: {item.reason}" if item is not None and item.reason else "is not in the index"
             raise SensoriumError(f"{printable(os.fspath(term.item))} {said}")
@@ -110,17 +119,7 @@ class Asker:
             raise SensoriumError(f"{printable(os.fspath(path))} is {NO_KIND}")
         if lacking := self.model().lacks(kind):
             raise SensoriumError(f"{printable(os.fspath(path))}: {lacking}")
-        seen = {sense for sense in TAKEN_IN[kind] if self.model().has(sense)}
-        return np.asarray(self.model().embed_example(path, kind), np.float32), here, seen
-
-    def _moment(self, item: Item, number: int) -> "tuple[Vector, str | None, set[Sense]]":
-        spots = self.store.spots(item.digest)
-        found = [(piece, spot) for piece, spot in spots.items() if spot.number == number]
-        vectors = self.store.pieces([piece for piece, _ in found])
-        if not vectors:
-            raise SensoriumError(f"{printable(str(item.path))} has no moment {number}: they are 0 to {len(spots) - 1}")
-        ((piece, spot),) = found
-        return vectors[piece], item.id, {spot.sense}
+        return np.asarray(self.model().embed_example(path, kind), np.float32), here, senses_of(kind, self.model())
 
 
 def unit(vector: NDArray[np.floating]) -> Vector:
@@ -137,14 +136,6 @@ def _check(term: Term) -> None:
         raise SensoriumError("an empty text: give words to look for")
     if not np.isfinite(term.weight):
         raise SensoriumError(f"a weight must be a finite number, not {term.weight}")
-
-
-def _mean(pieces: Vectors) -> Vector:
-    """The mean of a file's pieces; of many of them, of some that are evenly spaced."""
-    if len(pieces) == 1:
-        return pieces[0]
-    places = np.unique(np.linspace(0, len(pieces) - 1, min(len(pieces), MOST_PIECES)).round().astype(int))
-    return unit(pieces[places].astype(np.float64).mean(axis=0))
 
 
 def _rows(vectors: Any) -> list[Vector]:

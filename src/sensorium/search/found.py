@@ -2,11 +2,11 @@
 
 import hashlib
 import os
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sensorium.data.errors import Unreadable
 from sensorium.data.folder import CALLED
 from sensorium.search.embeds import Embeds
 from sensorium.search.store import Item
@@ -14,16 +14,6 @@ from sensorium.search.store import Item
 if TYPE_CHECKING:
     from sensorium.data.kinds import Kind, Sense
 
-TAKEN_IN: "dict[Kind, tuple[Sense, ...]]" = {
-    "picture": ("image",),
-    "video": ("video", "audio"),
-    "sound": ("audio",),
-    "depth": ("depth",),
-    "thermal": ("thermal",),
-    "motion": ("motion",),
-    "document": ("image", "text"),
-}
-"""The senses that a file of each kind may be taken in by."""
 MEASURED: "tuple[Kind, ...]" = ("depth", "thermal", "motion")
 """Kinds whose numbers mean what a JSON file of this name beside them says."""
 NO_KIND = "none of the kinds that can be searched: picture, film, sound, depth, heat, motion, PDF"
@@ -68,22 +58,27 @@ def kind_at(path: Path) -> "Kind | None":
     return kind_of(path) or CALLED.get(path.suffix.lower())
 
 
+def senses_of(kind: "Kind", embedder: Embeds) -> "set[Sense]":
+    """Those by which a model takes in files of a kind."""
+    from sensorium.tasks.pieces import WAYS  # brings torch, which the model has brought anyway
+
+    return {sense for sense in WAYS[kind] if embedder.has(sense)}
+
+
 def fingerprint(found: Found, embedder: Embeds) -> tuple[bytes, Found]:
     """A digest of the content, and the file as it was meanwhile. Raises OSError.
 
     The same bytes are another content where they are of another kind, are taken in by other senses, or where other
     facts beside them say what their numbers mean.
     """
-    senses = "".join(sense[0] for sense in TAKEN_IN[found.kind] if embedder.has(sense))
+    senses = "".join(sorted(sense[0] for sense in senses_of(found.kind, embedder)))
     person = b"" if found.kind == "picture" else f"{found.kind}/{senses}".encode()
     with found.path.open("rb") as file:
         status = os.fstat(file.fileno())
         digest = hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16, person=person))
     if found.kind in MEASURED:
-        try:
+        with suppress(FileNotFoundError):
             digest.update((found.path.parent / f"{found.kind}.json").read_bytes())
-        except FileNotFoundError:
-            pass
     changed = max(status.st_ctime_ns, facts_changed(found.path.parent))
     return digest.digest(), replace(found, size=status.st_size, modified=status.st_mtime_ns, changed=changed)
 

@@ -50,7 +50,7 @@ class Nearest:
         sense: "Sense",
     ) -> None:
         self.folder = folder
-        self.sense = sense
+        self.sense: Sense = sense
         self.dim = dim
         self._rows = rows
         self._transaction = transaction

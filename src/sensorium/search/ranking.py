@@ -36,7 +36,7 @@ SAMPLE = 1024
 MOMENTS = 8
 """Pieces of a file that are told."""
 LOOKED_THROUGH = 65_536
-"""Pieces of long files that are looked through for the moments of an answer; beyond, those found on the way are told."""
+"""Pieces of long files that an answer looks through for its moments; beyond, those found on the way are told."""
 
 Value = TypeVar("Value")
 Scales = Mapping["Sense", Scale]
@@ -92,7 +92,8 @@ class Ranking:
         stored = self.store.pieces([each.piece for each in pieces])
         gone = np.zeros(self.store.identity.dim, np.float32)  # deleted since it was found
         judged = [(0.0, 0.0)] * len(pieces)
-        for sense in dict.fromkeys(each.spot.sense for each in pieces):
+        senses: set[Sense] = {each.spot.sense for each in pieces}
+        for sense in senses:
             places = [place for place, each in enumerate(pieces) if each.spot.sense == sense]
             verdict = self.verdict(direction, sense, np.array([stored.get(pieces[at].piece, gone) for at in places]))
             for place, confidence in zip(places, verdict.confidence.tolist(), strict=True):
@@ -109,7 +110,7 @@ class Ranking:
             parts.append((verdict, float(np.linalg.norm(direction.words))))
         if shown:
             example, length = unit(direction.shown), float(np.linalg.norm(direction.shown))
-            if direction.senses == {sense}:
+            if direction.senses == frozenset((sense,)):
                 verdict = judge_pictures(example, hits, self._usual_nearness(sense, sample))
             else:
                 verdict = judge_others(example, hits, self._scale_shown(example, 1.0, [sense])[sense])
@@ -136,7 +137,7 @@ class Ranking:
         return _kept(self._words, sense, sample, lambda: scale_of_words(sample.vectors, self._captions()))
 
     def _scale_shown(self, shown: np.ndarray, length: float, senses: "Sequence[Sense]") -> "dict[Sense, Scale]":
-        every = dict.fromkeys([*senses, *self.store.senses()])
+        every: list[Sense] = [*senses, *self.store.senses()]
         products = {sense: self.store.sample(SAMPLE, sense).vectors @ shown for sense in every}
         medians = [float(np.median(some)) for some in products.values() if len(some)]
         expected = sum(medians) / max(len(medians), 1)

@@ -118,10 +118,8 @@ class SQLiteStore:
 
     def spots(self, digest: bytes) -> dict[int, Spot]:
         """See `Store.spots`."""
-        sql = (
-            f"SELECT piece.id, {SPOT} FROM content JOIN piece ON content = content.id WHERE digest = ? ORDER BY number"
-        )
-        return {piece: Spot(*spot) for piece, *spot in self._rows(sql, (digest,))}
+        sql = f"SELECT piece.id, {SPOT} FROM content JOIN piece ON content = content.id WHERE digest = ?"
+        return {piece: Spot(*spot) for piece, *spot in self._rows(f"{sql} ORDER BY number", (digest,))}
 
     def pieces(self, ids: Sequence[int]) -> dict[int, Vector]:
         """See `Store.pieces`."""

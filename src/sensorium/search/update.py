@@ -237,7 +237,7 @@ class Update:
                 rows.setdefault(self._digests.get(path, b""), []).append(row)
         items: dict[Path, Item] = {}
         parts: dict[bytes, Part] = {}
-        finite = np.isfinite(given.vectors).all(axis=1)
+        finite = [bool(np.isfinite(vector).all()) for vector in given.vectors]
         detail = ""
         for digest, some in rows.items():
             flight = self._flight.get(digest)
@@ -247,7 +247,7 @@ class Update:
                 continue
             spots = [Spot(p.number, p.sense, p.begin, p.end, p.page) for p in (given.rows[row][1] for row in some)]
             parts[digest] = Part(spots=spots, vectors=np.asarray(given.vectors[some], np.float32))
-            flight.finite |= bool(finite[some].any())
+            flight.finite |= any(finite[row] for row in some)
             items[flight.alike[0].path] = flight.alike[0].item(digest)
             detail = position(printable(flight.alike[0].path.name), spots[-1])
         over = [found for finished in given.finished for found in self._end(finished, items, parts)]
@@ -346,8 +346,7 @@ class Update:
                 break
             except MissingVector as missing:  # another process deleted the last file of a content just found known
                 lost = [item for item in items if item.digest in set(missing.digests)]
-                stamps = [(i.path, i.size, i.modified, i.changed, None, i.kind) for i in lost]
-                self._again += [Found(*stamp) for stamp in stamps]
+                self._again += [Found(i.path, i.size, i.modified, i.changed, None, i.kind) for i in lost]
                 items = [item for item in items if item not in lost]
                 parts = {digest: part for digest, part in parts.items() if digest not in missing.digests}
                 done -= len(lost)

@@ -77,7 +77,7 @@ def scale_of_words(sample: Vectors, bank: Vectors) -> Scale:
     return Scale(float(common.mean()), float((others.max(axis=1) - common).mean()) * bar + LEAST)
 
 
-def scale_of_example(cosines: Scores, length: float, expected: float) -> Scale:
+def scale_of_example(cosines: NDArray[np.floating], length: float, expected: float) -> Scale:
     """Of one question by example, from its products (n,) with a sample of the pieces of a sense.
 
     A match is about as far from their mean as the farthest of so many would be by luck, in deviations. A few pieces

@@ -84,7 +84,9 @@ def _insert(database: sqlite3.Connection, content: int, part: Part) -> None:
         "INSERT INTO piece (content, number, sense, begin, end, page) VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING"
     )
     rows = np.ascontiguousarray(part.vectors, "<f2")
-    for spot, vector, finite in zip(part.spots, rows, np.isfinite(part.vectors).all(axis=1), strict=True):
+    for spot, vector in zip(part.spots, rows, strict=True):
         made = database.execute(sql, (content, *spot))
-        if made.rowcount and finite:  # else another process was faster, or the model has no vector for it
+        if (
+            made.rowcount and np.isfinite(vector).all()
+        ):  # else another process was faster, or the model has no vector for it
             database.execute("INSERT INTO vector (piece, value) VALUES (?, ?)", (made.lastrowid, vector.tobytes()))

@@ -3,9 +3,8 @@
 from collections import defaultdict
 from collections.abc import Generator, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, suppress
+from contextlib import closing
 from dataclasses import dataclass, field
-from itertools import islice
 from pathlib import Path
 from queue import Empty, Full, Queue, SimpleQueue
 from threading import Event
@@ -24,6 +23,7 @@ from sensorium.tasks.senses import Finished, Job, Piece, Place, Taken
 if TYPE_CHECKING:
     from sensorium.tasks.embedding import Embedder
 
+BACK = 2  # kept pieces that are looked at again: one of them ends last, or tells how large the film is
 PATIENCE = 0.1  # seconds after which a thread that waits looks whether it is still wanted
 
 
@@ -99,7 +99,7 @@ class _Table:
                 unreadable.append(what)
             elif isinstance(what, Finished):
                 file.finished = what
-                if file.number == what.pieces:
+                if file.number >= what.pieces:
                     finished.append(what)
             else:
                 group = self.held[what[1].sense]
@@ -131,7 +131,7 @@ class _Table:
                 ready.append((file.job.path, row[0]))
                 rows.append(row[1])
                 file.number += 1
-        over = [file.finished for file in touched if file.finished and file.number == file.finished.pieces]
+        over = [file.finished for file in touched if file.finished and file.number >= file.finished.pieces]
         return Taken(rows=ready, vectors=self._stacked(rows), finished=over, unreadable=[])
 
     def _stacked(self, rows: list[NDArray[Any]]) -> NDArray[Any]:
@@ -183,12 +183,13 @@ class _Reader:
             self._file(_File(job, job.skip))
 
     def _file(self, file: _File) -> None:
-        job, number = file.job, file.job.skip
+        job = file.job
+        number = max(0, job.skip - BACK)
         seconds, size, reason = None, (0, 0), None
         try:
-            for piece in pieces(self.model, job.path, job.kind, job.skip):
+            for piece in pieces(self.model, job.path, job.kind, number):
                 seconds, size = _later(seconds, piece.end), piece.size or size
-                if not self._hand_on(_Read(file, (number, piece))):
+                if number >= job.skip and not self._hand_on(_Read(file, (number, piece))):
                     return
                 number += 1
         except Unreadable as error:
@@ -196,10 +197,9 @@ class _Reader:
                 self._hand_on(_Read(file, error))
                 return
             reason = error.reason
-        if job.skip and number == job.skip:  # all was kept but this
-            with suppress(Unreadable):
-                for last in islice(pieces(self.model, job.path, job.kind, job.skip - 1), 1):
-                    seconds, size = last.end, last.size or size
+        if number and size == (0, 0):  # of a film, only sound was left
+            first = next(pieces(self.model, job.path, job.kind), None)
+            size = (first and first.size) or size
         self._hand_on(
             _Read(
                 file,

@@ -5,7 +5,7 @@ import { chip } from "/chip.js";
 import { sorted, watchDrops } from "/dropping.js";
 import { placeholders, tile, walk } from "/grid.js";
 import { createFilter } from "/kinds.js";
-import { again, fromAddress, isEmpty, isPlain, join, toAddress } from "/question.js";
+import { again, fromAddress, isEmpty, isPlain, join, toAddress, written } from "/question.js";
 import { createViewer } from "/viewer.js";
 
 const at = (id) => document.getElementById(id);
@@ -234,7 +234,7 @@ at("words").addEventListener("keydown", (event) => {
     if (!typed) return kept.length ? undefined : go([]);
     const asked = new URLSearchParams(address(kept).slice(2));
     asked.set("q", join(kept, typed));
-    history.pushState({}, "", `/?${asked}`);
+    history.pushState({}, "", written(asked));
     window.scrollTo(0, 0);
     load();
   } else if (event.key === "Backspace" && !at("words").value && !isPlain(terms) && terms.length) go(terms.slice(0, -1));

@@ -36,7 +36,8 @@ export function again(asked) {
   return written(address);
 }
 
-function written(address) {
+// An address as people can read it.
+export function written(address) {
   const text = address.toString().replaceAll("%2C", ",").replaceAll("%40", "@").replaceAll("%3A", ":");
   return text ? `/?${text}` : "/";
 }
