@@ -7,11 +7,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 from skimage import data as photographs
 
 import sensorium
 from sensorium.app.cli import main
+from sensorium.app.parts import Part, wholes
 from sensorium.checkpoints.load import save_model
 from sensorium.tasks.embedding import Embedder
 from tests import tiny
@@ -176,6 +178,26 @@ def test_map_and_gap(bound: Path, everything: Path, capsys: pytest.CaptureFixtur
     assert main([*command, "--data", "again.json"]) == 0
     assert json.loads(Path("again.json").read_text())["neighbours"] == first, "the same in every run"
     assert Path("m.svg").read_text().count("<use ") > 4 * 13, "every thing on four maps"
+
+
+def test_a_file_stands_in_the_mean_direction_of_its_parts() -> None:
+    film: Any = {"name": "a.mp4", "path": Path("a.mp4"), "kind": "video", "alone": False}
+    parts = [
+        Part(**film, sense="video", begin=0.0),
+        Part(**film, sense="audio"),
+        Part(**film, sense="video", begin=2.0),
+    ]
+    vectors = torch.tensor([[4.0, 0, 0], [0, 0, 5], [0, 1, 0], [1, 1, 1], [1, 1, 0]])
+    found, means = wholes([*parts, Part(name="sea", sense="text"), Part(name="sea", sense="text")], vectors)
+    assert [(part.name, part.sense, part.begin) for part in found] == [
+        ("a.mp4", "video", None),
+        ("a.mp4", "audio", None),
+        ("sea", "text", None),
+        ("sea", "text", None),
+    ]
+    torch.testing.assert_close(means[0], torch.tensor([0.5**0.5, 0.5**0.5, 0]))
+    torch.testing.assert_close(means[1], torch.tensor([0.0, 0, 1]))
+    torch.testing.assert_close(means[3], torch.tensor([0.5**0.5, 0.5**0.5, 0]))
 
 
 def test_similarity_of_two_sets(bound: Path, everything: Path, capsys: pytest.CaptureFixture[str]) -> None:
