@@ -185,21 +185,20 @@ def _question(view: View, terms: Sequence[Term]) -> Part:
     """What was asked: a file, or words. Raises SensoriumError for a file that the model cannot take in."""
     from sensorium.data.kinds import kind_of
 
-    kinds: list[Kind] = []
-    for term in terms:
-        if term.file is None and term.item is None:
-            continue
-        file = Path(term.file if term.file is not None else term.item or "")
+    from sensorium.tasks.pieces import WAYS
+
+    files: list[tuple[Path, Kind]] = []
+    for source in (term.item if term.file is None else term.file for term in terms if term.text is None):
+        file = Path(source or "")
         kind = kind_of(file)
         reason = "it is of no kind that is known" if kind is None else view.embedder.lacks(kind)
         if kind is None or reason is not None:
             raise SensoriumError(f"--query {short(file)}: {reason}")
-        kinds.append(kind)
-    if len(terms) != 1 or not kinds:
+        files.append((file, kind))
+    if len(terms) != 1 or not files:
         return Part(name=spell(terms), sense="text")
-    senses: dict[Kind, Sense] = {"picture": "image", "sound": "audio", "document": "image"}
-    file, kind = Path(terms[0].file or terms[0].item or ""), kinds[0]
-    return Part(name=file.name, sense=senses.get(kind, kind), path=file, kind=kind)  # pyright: ignore[reportArgumentType]
+    file, kind = files[0]
+    return Part(name=file.name, sense=WAYS[kind][0], path=file, kind=kind)
 
 
 def _direction(view: View, terms: Sequence[Term]) -> "Tensor":
