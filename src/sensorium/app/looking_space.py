@@ -184,7 +184,6 @@ def space(view: View) -> Seen:
 def _question(view: View, terms: Sequence[Term]) -> Part:
     """What was asked: a file, or words. Raises SensoriumError for a file that the model cannot take in."""
     from sensorium.data.kinds import kind_of
-
     from sensorium.tasks.pieces import WAYS
 
     files: list[tuple[Path, Kind]] = []
