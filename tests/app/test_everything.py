@@ -136,6 +136,7 @@ def test_a_part_of_the_model_says_what_it_takes_and_what_it_leaves_out(
     )
     said = " ".join(out.split())
     assert code == 0
+    assert "imagebind-tiny takes" in err
     assert "of memory (text" in err
     assert "audio" in err
     assert "1 depth map left out: imagebind-tiny does not see depth. It does with all its senses" in said
@@ -196,3 +197,18 @@ def write_cut_film(whole: Path, path: Path) -> None:
                 target.mux(packet)
     data = path.read_bytes()
     path.write_bytes(data[: len(data) * 7 // 10])
+
+
+def test_a_question_loads_only_the_senses_that_it_takes(
+    run: Run, files: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+):
+    loaded: list[list[str]] = []
+    whole = sensorium.load
+    monkeypatch.setitem(vars(sensorium), "load", lambda *a, **o: (loaded.append(o["senses"]), whole(*a, **o))[1])
+    before = hits(run, str(files["tones.wav"]))
+    hits(run, "a bicycle")
+    hits(run, f"{files['walk.mp4']} + {files['room_depth.png']}")
+    assert loaded == [["text", "audio"], ["text"], ["image", "text", "audio", "depth"]]
+    monkeypatch.setattr("sensorium.app.collection.IN_PARTS", "no model begins so")
+    assert hits(run, str(files["tones.wav"])) == before
+    assert loaded[-1] is None

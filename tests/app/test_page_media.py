@@ -39,10 +39,15 @@ PIXEL = """(id) => {
 
 
 @pytest.fixture(scope="module")
-def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    folder = tmp_path_factory.mktemp("everything")
+def spoilt(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A film that no browser plays, in the folder that is indexed."""
+    return write_film(tmp_path_factory.mktemp("everything") / "old.avi", codec="mpeg4")
+
+
+@pytest.fixture(scope="module")
+def address(tmp_path_factory: pytest.TempPathFactory, spoilt: Path) -> Iterator[str]:
+    folder = spoilt.parent
     write_everything(folder)
-    write_film(folder / "old.avi", codec="mpeg4")
     config = replace(tiny.IMAGEBIND, text=replace(tiny.TEXT, words=49408, context=77))
     index = Index.open(
         tmp_path_factory.mktemp("index"), in_memory(tiny.build(config), preprocess.clip(32), name="tiny")
@@ -247,3 +252,15 @@ def test_what_is_here_is_told_by_kind(page: Page):
     expect(page.locator("#about-index")).to_contain_text("1 picture, 2 films, 1 sound")
     page.keyboard.press("Escape")
     assert set(KINDS.values()) == {each.get_attribute("data-kind") for each in page.locator(".tile").all()}
+
+
+def test_what_cannot_be_played_is_said(page: Page, spoilt: Path):
+    asked(page, "a bicycle")
+    whole = spoilt.read_bytes()
+    spoilt.write_bytes(b"damaged meanwhile")
+    try:
+        view(page, "old.avi")
+        expect(page.locator("#viewer-cannot")).to_contain_text("It cannot be played: ")
+        expect(page.locator("#viewer-cannot")).to_contain_text("old.avi: cannot be played (")
+    finally:
+        spoilt.write_bytes(whole)

@@ -142,7 +142,7 @@ class Apart(Colours):
         share = dict(self.near)[sense]
         here[0] = share / 0.6**0.5
         here[1 + SENSES.index(sense)] = max(0.0, 0.6 - here[0] ** 2) ** 0.5
-        place = np.concatenate([vector * 0.4**0.5, here])
+        place = np.concatenate([vector * 0.3**0.5, here])
         return (place / np.linalg.norm(place)).astype(np.float32)
 
 

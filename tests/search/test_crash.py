@@ -11,7 +11,7 @@ import pytest
 
 from sensorium.search.index import Index
 from tests.search import fake
-from tests.search.fake import Colours, paint
+from tests.search.fake import Colours, film, paint
 
 BATCH = 8
 
@@ -36,7 +36,9 @@ def contents(place: Path) -> dict[str, tuple]:
                 item.width,
                 item.digest,
                 item.reason,
-                None if item.reason else index.store.vectors(item.digest).tobytes(),
+                list(index.store.spots(item.digest).values()),
+                index.store.vectors(item.digest).tobytes(),
+                (item.seconds, item.whole),
             )
             for item in index.store.iterate()
         }
@@ -107,3 +109,65 @@ def test_one_process_removes_what_another_adds_beside_it(folder: Path, whole: di
     with Index.open(place, Colours()) as index:
         index.update(folder)
     assert contents(place) == whole
+
+
+@pytest.fixture(scope="module")
+def films(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    top = tmp_path_factory.mktemp("films")
+    for n in range(2):
+        film(top / f"{n}.mp4", *(f"{'video' if k % 2 else 'audio'} thing {n} {k}" for k in range(200)))
+    film(top / "copy.mp4", *(top / "1.mp4").read_text().splitlines())
+    return top
+
+
+@pytest.fixture(scope="module")
+def seen(films: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple]:
+    place = tmp_path_factory.mktemp("seen")
+    with Index.open(place, Colours()) as index:
+        assert index.update(films, batch=BATCH).added == 3
+        assert index.stats().moments == 400
+    return contents(place)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_kill_nine_in_the_middle_of_a_film(seed: int, films: Path, seen: dict[str, tuple], tmp_path: Path) -> None:
+    """What was committed of a film is found, and is where the next run goes on."""
+    place, log, moments = tmp_path / "index", tmp_path / "log", random.Random(seed)
+    for _ in range(3):
+        process = start(place, films, log, 0.01)
+        with process:
+            time.sleep(moments.uniform(0.02, 0.2))
+            process.send_signal(signal.SIGKILL)
+        with Index.open(place, Colours()) as index:
+            if index.stats().moments:
+                assert index.search("thing 0 0", 1).good
+    with Index.open(place, Colours(log=log)) as index:
+        index.update(films, batch=BATCH)
+    assert contents(place) == seen
+    assert len(embedded(log)) <= 400 + 3 * BATCH
+
+
+def test_two_processes_in_the_same_film_double_no_piece(films: Path, seen: dict[str, tuple], tmp_path: Path) -> None:
+    place = tmp_path / "index"
+    processes = [start(place, films, tmp_path / "log1", 0.01)]
+    time.sleep(0.1)
+    processes.append(start(place, films, tmp_path / "log2", 0.002))
+    for process in processes:
+        with process:
+            assert process.wait() == 0
+    assert contents(place) == seen
+
+
+def test_a_film_that_is_removed_while_it_is_embedded_beside_it(
+    films: Path, seen: dict[str, tuple], tmp_path: Path
+) -> None:
+    place = tmp_path / "index"
+    process = start(place, films, tmp_path / "log", 0.005)
+    with process, Index.open(place, Colours()) as index:
+        while process.poll() is None:
+            time.sleep(0.02)
+            index.remove(films / "0.mp4")
+    assert process.returncode == 0
+    with Index.open(place, Colours()) as index:
+        index.update(films)
+    assert contents(place) == seen

@@ -148,8 +148,8 @@ class Asked(BaseModel):
     offset: int = 0
 
 
-def file_out(found: Hit | Item) -> FileOut:
-    """A file as the page sees it."""
+def file_out(found: Hit | Item, said: str | None = None) -> FileOut:
+    """A file as the page sees it; `said` is why it was read only in part."""
     hit = found if isinstance(found, Hit) else None
     return FileOut(
         id=found.id,
@@ -163,7 +163,7 @@ def file_out(found: Hit | Item) -> FileOut:
         version=int(found.modified.timestamp() if isinstance(found, Hit) else found.modified // 10**9),
         seconds=found.seconds,
         pages=found.pages,
-        said=None if isinstance(found, Hit) or found.said is None else printable(found.said),
+        said=printable(said) if said else None,
         plays=found.kind in ("video", "sound") and media_type(found.path, found.kind) is not None,
         looks=found.kind == "picture",
         taken=hit.taken.strftime("%Y-%m-%d %H:%M") if hit and hit.taken else None,

@@ -41,6 +41,7 @@ QUESTIONS = (
     Step("words", ("a motorcycle",)),
     Step("the moment of a film", ("a bicycle",)),
     Step("films alone", ("a street with cars",), kind="video"),
+    Step("sounds alone", ("a saxophone",), kind="sound"),
     Step("words", ("fruit",)),
     Step("by example", ("cheetah1.jpg",)),
     Step("words and a picture together: cats, but not such a one", ("2*cat", "-", "chelsea.png")),
@@ -101,15 +102,15 @@ def run_demo(folder: Path | None, *, into: Path, serve: bool | None, port: int) 
 
 
 def ask_all(index: "Index", questions: Sequence[Step], folder: Path) -> list[Strip]:
-    """Ask, print and draw every question whose files are there."""
+    """Ask, print and draw every question whose files, and kinds of files, are there."""
     from sensorium.search.query import Query
     from sensorium.search.store import Filter
 
     strips: list[Strip] = []
-    console = stdout()
+    console, kinds = stdout(), {kind for kind, number in index.stats().kinds.items() if number}
     for step in questions:
         terms = terms_of(step, folder)
-        if terms is None:
+        if terms is None or (step.kind is not None and step.kind not in kinds):
             continue
         answer = index.search(Query(terms), SHOWN, where=Filter(kind=step.kind) if step.kind else None)
         console.print()

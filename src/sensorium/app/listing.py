@@ -69,7 +69,7 @@ def list_models(*, as_json: bool) -> None:
         console.print()
     console.print("[quiet]Columns: name, parameters, licence of the public weights, hub id of the weights.")
     console.print(
-        "[quiet]Each is fetched once, when first used. Those that read pictures alone, or words and pictures,"
+        "[quiet]Each is fetched once, when first used. Those that read pictures, with or without words, and ImageBind"
     )
     console.print("[quiet]search: sensorium index FOLDER --model NAME. All of them: sensorium.load(NAME) in Python.")
 

@@ -1,6 +1,7 @@
 """What a model can and cannot see, said where people judge its answers."""
 
 from dataclasses import dataclass
+from pathlib import Path
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,6 +33,14 @@ def note_on(model: str) -> Note:
             misses="It knows no words: drop a picture to search.",
             switch="To search with words index again with public CLIP weights:",
             command=CLIP_COMMAND,
+        )
+    if Path(model).name.startswith("imagebind"):
+        return Note(
+            sees="ImageBind puts pictures, films, sounds, words, depth, heat and motion into one space: any of them "
+            "finds any other. A film is both seen and heard.",
+            misses="Sounds, depth, heat and motion were bound to words through pictures alone: what is seldom pictured "
+            "with its sound, such as speech or music by its mood, it tells apart poorly. It does not transcribe speech "
+            "and does not read long text.",
         )
     return Note(
         sees="CLIP models follow whole captions and know most things that people photograph and write about.",

@@ -16,6 +16,7 @@ from sensorium.data.errors import SensoriumError
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from sensorium.data.kinds import Sense
     from sensorium.search.index import Answer, Hit
     from sensorium.search.query import Moment, Term
     from sensorium.search.store import Filter
@@ -31,7 +32,7 @@ def search_collection(
     """Print the answer to a question; returns whether anything matched."""
     from sensorium.search.query import Query
 
-    with open_index(folder) as index:
+    with open_index(folder, needed(terms)) as index:
         if index.embedder is not None:
             check_examples(terms, index.embedder)
         answer = index.search(Query(list(terms)), k, where=where)
@@ -45,6 +46,15 @@ def search_collection(
         if sheet is not None:
             stderr().print(f"[quiet]contact sheet:[/] {short(sheet)}")
     return answer.good
+
+
+def needed(terms: Sequence["Term"]) -> "set[Sense]":
+    """The senses that a question takes: words always, since answers are judged by them; others for files."""
+    from sensorium.data.kinds import Kind, kind_of
+    from sensorium.tasks.pieces import WAYS
+
+    kinds: list[Kind | None] = [kind_of(term.file) for term in terms if term.file is not None]
+    return {"text", *(sense for kind in kinds if kind is not None for sense in WAYS[kind])}
 
 
 def print_answer(console: "Console", question: str, answer: "Answer") -> None:

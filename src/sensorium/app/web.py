@@ -114,11 +114,12 @@ def _add_collection(page: FastAPI, index: Index) -> None:
         """The collection by path, for a page with no question."""
         _check_page(k, offset)
         where = Filter(kind=chosen_kinds(kind)) if kind else None
-        return [file_out(item) for item in islice(index.items(where), offset, offset + k)]
+        return [file_out(item, item.said) for item in islice(index.items(where), offset, offset + k)]
 
     @page.get("/api/files/{id}")
     def one_file(id: str) -> FileOut:
-        return file_out(_item(index, id))
+        item = _item(index, id)
+        return file_out(item, item.said)
 
     @page.get("/api/status")
     def status() -> StatusOut:
@@ -240,9 +241,10 @@ def _ask(index: Index, dropped: Dropped, asked: Asked) -> AnswerOut:
         kind=chosen_kinds(asked.kind) if asked.kind else None,
     )
     answer: Answer = index.search(Question(terms), asked.k + 1, offset=asked.offset, where=where)
+    items = index.store.get([hit.id for hit in answer.hits[: asked.k]])
     return AnswerOut(
         terms=said,
-        hits=[file_out(hit) for hit in answer.hits[: asked.k]],
+        hits=[file_out(hit, item.said if item else None) for hit, item in zip(answer.hits, items, strict=False)],
         good=answer.good,
         cutoff=answer.cutoff,
         seconds=answer.seconds,

@@ -7,7 +7,7 @@ one sense, there is nothing to merge.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from math import sqrt
 from typing import TYPE_CHECKING, TypeVar
 
@@ -23,6 +23,7 @@ from sensorium.search.verdict import (
     judge_others,
     judge_pictures,
     judge_words,
+    scale_between,
     scale_of_example,
     scale_of_words,
     usual_nearness,
@@ -38,6 +39,7 @@ MOMENTS = 8
 LOOKED_THROUGH = 65_536
 """Pieces of long files that an answer looks through for its moments; beyond, those found on the way are told."""
 
+Key = TypeVar("Key")
 Value = TypeVar("Value")
 Scales = Mapping["Sense", Scale]
 
@@ -57,8 +59,9 @@ class Ranking:
         self.store = store
         self._captions = captions
         self._modelled = modelled  # whether captions can be had
-        self._usual: dict[Sense, tuple[Sample, float | None]] = {}
-        self._words: dict[Sense, tuple[Sample, Scale]] = {}
+        self._usual: dict[Sense, tuple[tuple[Sample, ...], float | None]] = {}
+        self._words: dict[Sense, tuple[tuple[Sample, ...], Scale]] = {}
+        self._between: dict[tuple[Sense, Sense], tuple[tuple[Sample, ...], Scale | None]] = {}
 
     def best(self, direction: Direction, need: int, where: Filter | None) -> tuple[list[Ranked], Scales]:
         """At least the `need` best files, where there are so many, and the scale of each sense (none for one sense)."""
@@ -113,7 +116,8 @@ class Ranking:
             if direction.senses == frozenset((sense,)):
                 verdict = judge_pictures(example, hits, self._usual_nearness(sense, sample))
             else:
-                verdict = judge_others(example, hits, self._scale_shown(example, 1.0, [sense])[sense])
+                scale = self._scale_shown(direction, [sense])[sense]
+                verdict = judge_others(example, hits, Scale(scale.common / length, scale.spread / length))
             parts.append((verdict, length))
         return both(parts, float(np.linalg.norm(direction.whole)))
 
@@ -123,7 +127,7 @@ class Ranking:
 
     def _scales(self, direction: Direction, senses: "Sequence[Sense]") -> Scales:
         length = float(np.linalg.norm(direction.whole))
-        shown = self._scale_shown(direction.shown, float(np.linalg.norm(direction.shown)), senses)
+        shown = self._scale_shown(direction, senses)
         scales: dict[Sense, Scale] = {}
         for sense in senses:
             words = self._scale_words(sense) if direction.effort else Scale(0.0, 0.0)
@@ -134,21 +138,39 @@ class Ranking:
 
     def _scale_words(self, sense: "Sense") -> Scale:
         sample = self.store.sample(SAMPLE, sense)
-        return _kept(self._words, sense, sample, lambda: scale_of_words(sample.vectors, self._captions()))
+        return _kept(self._words, sense, (sample,), lambda: scale_of_words(sample.vectors, self._captions()))
 
-    def _scale_shown(self, shown: np.ndarray, length: float, senses: "Sequence[Sense]") -> "dict[Sense, Scale]":
-        every: list[Sense] = [*senses, *self.store.senses()]
-        products = {sense: self.store.sample(SAMPLE, sense).vectors @ shown for sense in every}
+    def _scale_shown(self, direction: Direction, senses: "Sequence[Sense]") -> Scales:
+        """Of the examples' sum with each of these senses: by how near stored files are that are like the examples; by
+        how near the examples themselves are to everything where these are few.
+        """
+        shown, length = direction.shown, float(np.linalg.norm(direction.shown))
+        products = {sense: self.store.sample(SAMPLE, sense).vectors @ shown for sense in self.store.senses()}
         medians = [float(np.median(some)) for some in products.values() if len(some)]
         expected = sum(medians) / max(len(medians), 1)
-        return {sense: scale_of_example(products[sense], length, expected) for sense in senses}
+        scales: dict[Sense, Scale] = {}
+        for sense in senses:
+            pairs = [self._scale_between(example, sense) for example in direction.senses]
+            known = [pair for pair in pairs if pair is not None]
+            if known and len(known) == len(pairs):
+                common, spread = (
+                    sum(values) / len(known) * length for values in zip(*map(astuple, known), strict=True)
+                )
+                scales[sense] = Scale(common, spread)
+            else:
+                scales[sense] = scale_of_example(products.get(sense, np.empty(0)), length, expected)
+        return scales
+
+    def _scale_between(self, example: "Sense", sense: "Sense") -> Scale | None:
+        samples = self.store.sample(SAMPLE, example), self.store.sample(SAMPLE, sense)
+        return _kept(self._between, (example, sense), samples, lambda: scale_between(*samples))
 
     def _usual_nearness(self, sense: "Sense", sample: Sample) -> float | None:
         def measured() -> float | None:
             few = len(np.unique(sample.contents)) < ENOUGH
             return usual_nearness(sample, self._captions() if few and self._modelled() else None)
 
-        return _kept(self._usual, sense, sample, measured)
+        return _kept(self._usual, sense, (sample,), measured)
 
 
 def in_order(pieces: Iterable[Scored], scales: Scales) -> list[Scored]:
@@ -162,8 +184,9 @@ def on(scales: Scales, piece: Scored) -> float:
 
 
 def _kept(
-    known: "dict[Sense, tuple[Sample, Value]]", sense: "Sense", sample: Sample, make: Callable[[], Value]
+    known: dict[Key, tuple[tuple[Sample, ...], Value]], key: Key, samples: tuple[Sample, ...], make: Callable[[], Value]
 ) -> Value:
-    if sense not in known or known[sense][0] is not sample:  # the same object while nothing changes
-        known[sense] = (sample, make())
-    return known[sense][1]
+    """A value that follows from samples, which are the same objects while nothing changes."""
+    if key not in known or any(a is not b for a, b in zip(known[key][0], samples, strict=True)):
+        known[key] = (samples, make())
+    return known[key][1]

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from sensorium.data.errors import Unreadable, printable
-from sensorium.data.folder import find_files
+from sensorium.data.folder import PERHAPS, find_files
 from sensorium.search.embeds import Embeds
 from sensorium.search.found import NO_KIND, Found, facts_changed, fingerprint, kind_at, unchanged
 from sensorium.search.report import Pace, Progress, Report, Stopped, position
@@ -131,6 +131,8 @@ class Update:
                 continue  # gone since it was listed
             if not stat.S_ISREG(status.st_mode):
                 continue  # reading a pipe or a device would wait for ever
+            if path.suffix.lower() in PERHAPS and path != root and not _is_some_kind(path):
+                continue
             if path.parent != folder:
                 folder, facts = path.parent, facts_changed(path.parent)
             self._done += 1
@@ -403,3 +405,10 @@ class Update:
                 detail=self._detail,
             )
         )
+
+
+def _is_some_kind(path: Path) -> bool:
+    try:
+        return kind_at(path) is not None
+    except Unreadable:
+        return False

@@ -41,6 +41,11 @@ WIDTH = 0.12
 """How fast confidence by example rises around the bar, in artanh of the cosine, where 0.9 and 0.95 are 0.36 apart."""
 ENOUGH = 8
 """Stored files from which on a collection has a distribution to speak of."""
+QUESTIONS = 256
+"""Stored pieces that are asked as questions to know how near another sense usually is."""
+ACROSS = 1.5
+"""How much nearer than the usual nearest of another sense a match is."""
+NORMAL = 1.4826  # deviations in a median distance from the middle, of normal numbers
 FEW_SEEN, DEVIATION = 4, 0.1
 """What is supposed of cosines that few were seen of: so many of them, and how far they lie from their mean."""
 LEAST = 1e-6
@@ -71,23 +76,45 @@ class Scale:
 
 def scale_of_words(sample: Vectors, bank: Vectors) -> Scale:
     """Of any question in words with the pieces (n, dim) of a sense: as `judge_words`, on the average of the pieces."""
+    if not len(sample):
+        return Scale(0.0, 1.0)
     others = sample @ bank.T
     common = np.median(others, axis=1)
     bar = WORDS + LUCK * log(max(len(sample), FEW) / FEW)
     return Scale(float(common.mean()), float((others.max(axis=1) - common).mean()) * bar + LEAST)
 
 
+def scale_between(examples: Sample, pieces: Sample) -> Scale | None:
+    """Of stored pieces of one sense, as questions, with those of a sense: how near their nearest usually are.
+
+    Where the senses differ a match must be nearer than usual (`ACROSS`), since of most sounds there may be no picture.
+    None where there are too few files to tell.
+    """
+    if min(len(np.unique(some.contents)) for some in (examples, pieces)) < ENOUGH:
+        return None
+    rows = np.unique(np.linspace(0, len(examples.contents) - 1, QUESTIONS).round().astype(int))
+    cosines = examples.vectors[rows] @ pieces.vectors.T
+    others = examples.contents[rows, None] != pieces.contents
+    common = float(np.median(cosines[others]))
+    nearest = np.where(others & (cosines <= COPY), cosines, -1.0).max(axis=1)
+    if examples is pieces:
+        return Scale(common, max(float(np.quantile(nearest, USUAL)) - common, LEAST))
+    return Scale(common, max(float(np.median(nearest)) - common, LEAST) * ACROSS)
+
+
 def scale_of_example(cosines: NDArray[np.floating], length: float, expected: float) -> Scale:
     """Of one question by example, from its products (n,) with a sample of the pieces of a sense.
 
-    A match is about as far from their mean as the farthest of so many would be by luck, in deviations. A few pieces
-    tell little of mean and deviation: `FEW_SEEN` more are supposed, of products `expected` ± `DEVIATION` for an example
-    of that `length`.
+    A match is about as far from their middle as the farthest of so many would be by luck, in deviations. The deviation
+    is that of the nearer half (1.48 times their median distance from the middle), which the matches themselves do not
+    widen. A few pieces tell little of either: `FEW_SEEN` more are supposed, of products `expected` ± `DEVIATION` for an
+    example of that `length`.
     """
     n, k = len(cosines), FEW_SEEN
-    mean = (float(cosines.sum()) + k * expected) / (n + k)
-    square = (float(((cosines - cosines.sum() / max(n, 1)) ** 2).sum()) + k * (DEVIATION * length) ** 2) / (n + k)
-    return Scale(mean, sqrt(2 * log(max(n, FEW)) * square) + LEAST)
+    middle = float(np.median(cosines)) if n else 0.0
+    deviation = NORMAL * float(np.median(np.abs(cosines - middle))) if n else 0.0
+    square = (n * deviation**2 + k * (DEVIATION * length) ** 2) / (n + k)
+    return Scale((n * middle + k * expected) / (n + k), sqrt(2 * log(max(n, FEW)) * square) + LEAST)
 
 
 def judge_words(words: Vector, hits: Vectors, bank: Vectors, collection: int) -> Verdict:

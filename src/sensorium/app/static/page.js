@@ -140,7 +140,8 @@ function browse(files) {
   if (!files.length) {
     const code = document.createElement("code");
     code.textContent = "sensorium index ~/Pictures";
-    at("empty").replaceChildren(strong("Nothing here yet"), "Fill the index, then load this page again: ", code);
+    if (filter.kind) at("empty").replaceChildren(strong("Nothing of this kind"));
+    else at("empty").replaceChildren(strong("Nothing here yet"), "Fill the index, then load this page again: ", code);
   }
   document.title = "Sensorium";
 }

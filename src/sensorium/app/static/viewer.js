@@ -94,6 +94,7 @@ export function createViewer({ onStep, onClose, onLike, onAdd, onUnlike }) {
         const share = document.createElement("span");
         share.textContent = percent(each.confidence);
         button.append(each.said, share);
+        row.classList.toggle("weak", each.confidence < 0.5);
         button.addEventListener("click", () => choose(each, { jump: true }));
         row.append(button);
         return row;
