@@ -98,8 +98,9 @@ def test_similarity(small_clip: Path, photos: Path) -> None:
     assert main(command) == 0
     numbers = json.loads(Path("s.json").read_text())
     assert np.array(numbers["cosines"]).shape == (2, 2)
-    np.testing.assert_allclose(np.array(numbers["texts"]).sum(1), 1, rtol=1e-4)
-    assert numbers["text"] == ["a cat", "a cup of coffee for $3"]
+    np.testing.assert_allclose(np.array(numbers["of_second"]).sum(1), 1, rtol=1e-4)
+    assert numbers["against"] == ["a cat", "a cup of coffee for $3"]
+    assert [Path(name).name for name in numbers["files"]] == ["cat.jpg", "cup.png"]
     assert size("s.png")[0] > 300
 
 
@@ -136,10 +137,15 @@ def test_pocket_compares_and_has_no_patches(photos: Path, capsys: pytest.Capture
     [
         (["--what", "rollout"], 2, "which pictures?"),
         (["photos", "--what", "filters"], 2, "leave the pictures out"),
-        (["photos", "--what", "rollout", "--text", "a cat"], 2, "belong together"),
-        (["photos", "--what", "similarity"], 2, "belong together"),
+        (["photos", "--what", "rollout", "--text", "a cat"], 2, "goes with --what similarity, panel, map"),
+        (["photos", "--what", "rollout", "--against", "photos"], 2, "belong together"),
+        (["photos", "--what", "similarity"], 2, "similar to what?"),
+        (["photos", "--what", "panel"], 2, "belong together"),
+        (["photos", "--what", "map", "--query", "photos/cat.jpg"], 2, "belong together"),
+        (["photos", "--what", "map", "--size", "64"], 2, "leave --size out"),
+        (["--what", "map"], 2, "which files?"),
         (["photos", "--what", "everything"], 2, "Choose from"),
-        (["photos", "--what", "similarity", "--text", "a cat"], 1, "reads no text"),
+        (["photos", "--what", "similarity", "--text", "a cat"], 1, "no text tower"),
         (["photos/gone.jpg", "--what", "distance"], 1, "no picture to look at"),
         (["nowhere", "--what", "distance"], 1, "no such file"),
         (["photos", "--what", "rollout", "--size", "30"], 1, "patches of 8 pixels; name a multiple, such as 32"),

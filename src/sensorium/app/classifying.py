@@ -1,6 +1,6 @@
 """`sensorium classify`: which of the user's labels fits each picture best."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from sensorium.app.collection import load_model
@@ -50,12 +50,24 @@ def pictures_below(files: Sequence[Path]) -> tuple[list[Path], list[Unreadable]]
     """Every picture below what was named, and what cannot be reached."""
     from sensorium.data.image import find_images
 
-    paths: list[Path] = []
-    problems: list[Unreadable] = []
-    for file in files:
-        for found in find_images(file):
-            (problems if isinstance(found, Unreadable) else paths).append(found)  # pyright: ignore[reportArgumentType]
-    return paths, problems
+    return _below(files, find_images)
+
+
+def files_below(files: Sequence[Path]) -> tuple[list[Path], list[Unreadable]]:
+    """Every file below what was named that may be of a kind that is known, and what cannot be reached."""
+    from sensorium.data.folder import find_files
+
+    return _below(files, find_files)
+
+
+def _below(
+    files: Sequence[Path], find: Callable[[Path], Iterable[Path | Unreadable]]
+) -> tuple[list[Path], list[Unreadable]]:
+    found = [each for file in files for each in find(file)]
+    return (
+        [each for each in found if not isinstance(each, Unreadable)],
+        [each for each in found if isinstance(each, Unreadable)],
+    )
 
 
 def _problem(path: Path) -> Unreadable:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:  # these bring torch and NumPy, which help and usage errors do
 BATCH = 8  # pictures that attention is watched on at a time
 FRAMES = 12  # of a film
 DENSE = ("attention", "pca", "cosine", "norms", "gram")  # they see whole pictures, and films
+SPACE = ("similarity", "panel", "map")  # they look at vectors of files of every kind, and of words
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,6 +44,8 @@ class Wanted:
     at: str | None = None
     cutoff: float | None = None
     against: Sequence[str] = ()
+    query: str | None = None
+    index: Path | None = None
     frames: int = FRAMES
     neurons: int | None = None
 
@@ -62,6 +65,7 @@ class View:
     def __post_init__(self) -> None:
         self.read: list[Path] = []
         self.problems: list[Unreadable] = []
+        self.remarks: list[str] = []
 
     def batches(self, size: int = BATCH) -> "Iterator[Tensor]":
         """The pixels of the files, (b, 3, size, size) of uint8, in their order; what cannot be read is noted.
@@ -105,8 +109,9 @@ def look_into(
 
     Raises SensoriumError where the model has no such thing, or there is nothing to look at.
     """
-    from sensorium.app.classifying import pictures_below
+    from sensorium.app.classifying import files_below, pictures_below
     from sensorium.app.looking_dense import LOOKS as DENSE_LOOKS
+    from sensorium.app.looking_space import LOOKS as SPACE_LOOKS
     from sensorium.insight.drawing import check_drawable, save
     from sensorium.insight.film import FILMS, check_film, save_film
     from sensorium.insight.numbers import check_format, write_numbers
@@ -118,11 +123,11 @@ def look_into(
         check_film(out, what, DENSE) if moving else check_drawable(out)
     if data is not None:
         check_format(data)
-    paths, problems = pictures_below(files)
+    paths, problems = (files_below if what in SPACE else pictures_below)(files)
     view = _view(model, paths, wanted or Wanted(), square=what not in DENSE)
     view.problems += problems
     with waiting(f"looking at {what}"):
-        seen = (LOOKS | DENSE_LOOKS)[what](view)
+        seen = (LOOKS | DENSE_LOOKS | SPACE_LOOKS)[what](view)
         if out is not None and moving:
             assert seen.frames is not None
             save_film(seen.frames(), out)
@@ -130,6 +135,8 @@ def look_into(
             save(seen.draw(view.name), out)
         if data is not None:
             write_numbers({"model": view.name, "what": what, **seen.numbers}, data)
+    for remark in view.remarks:
+        stderr().print(printable(remark), markup=False)
     for problem in view.problems:
         stderr().print(printable(f"{short(problem.path)}: {problem.reason}"), markup=False)
     for path in (out, data):
@@ -239,38 +246,9 @@ def rollout(view: View) -> Seen:
     )
 
 
-def similarity(view: View) -> Seen:
-    """Every picture against every text."""
-    import torch
-
-    from sensorium.insight.numbers import numbers_of
-    from sensorium.insight.similarity import PICTURES, draw_similarity, image_text_similarity
-
-    if view.embedder.text is None:
-        raise SensoriumError(
-            f"{view.embedder.name} reads no text: similarity needs a CLIP, dino.txt, ImageBind or pocket"
-        )
-    words = view.embedder.embed(text=view.wanted.texts)["text"]
-    shown: list[Tensor] = []
-    rows: list[Tensor] = []
-    with torch.inference_mode():
-        for pixels in view.batches(32):
-            shown += list(pixels[: max(PICTURES - len(shown), 0)])
-            rows.append(view.embedder.image(view.inputs(pixels)).float().cpu())
-    found = image_text_similarity(torch.cat(rows), words, view.embedder.logit_scale)
-    low, high = float(found.cosines.min()), float(found.cosines.max())
-    return Seen(
-        numbers={**numbers_of(found), "files": [str(path) for path in view.read], "text": list(view.wanted.texts)},
-        draw=lambda name: draw_similarity(found, shown, view.wanted.texts, f"{name}: pictures and texts"),
-        sentence=f"{count(len(view.read), 'picture')} against {count(len(view.wanted.texts), 'text')}, "
-        f"cosines from {low:z.2f} to {high:z.2f}",
-    )
-
-
 LOOKS: dict[str, Callable[[View], Seen]] = {
     "filters": filters,
     "positions": positions,
     "distance": distance,
     "rollout": rollout,
-    "similarity": similarity,
 }

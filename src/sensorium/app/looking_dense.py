@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from sensorium.app.console import count
 from sensorium.app.looking import Seen, View
 from sensorium.data.errors import SensoriumError, Unreadable, printable
+from sensorium.data.folder import FILM_SUFFIXES
 
 if TYPE_CHECKING:  # these bring torch and NumPy, which help and usage errors do without
     from torch import Tensor, nn
@@ -17,7 +18,6 @@ if TYPE_CHECKING:  # these bring torch and NumPy, which help and usage errors do
     from sensorium.nn.register_neurons import Register
     from sensorium.nn.vit_like import ViTLike
 
-FILM_SUFFIXES = frozenset({".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".wmv", ".ogv", ".3gp"})
 SEARCHED = 32  # pictures in which the neurons of a test-time register are looked for
 
 

@@ -131,7 +131,18 @@ def look(
     /,
     *files: Path,
     what: Literal[
-        "attention", "pca", "cosine", "norms", "gram", "filters", "positions", "distance", "rollout", "similarity"
+        "attention",
+        "pca",
+        "cosine",
+        "norms",
+        "gram",
+        "filters",
+        "positions",
+        "distance",
+        "rollout",
+        "similarity",
+        "panel",
+        "map",
     ],
     at: str | None = None,
     layer: int | None = None,
@@ -140,11 +151,13 @@ def look(
     against: Annotated[tuple[str, ...], Parameter(negative="", show_default=False, consume_multiple=True)] = (),
     frames: int = 12,
     text: Annotated[tuple[str, ...], Several] = (),
+    query: str | None = None,
+    index: Path | None = None,
     size: int | None = None,
     out: Path | None = None,
     data: Path | None = None,
 ) -> int:
-    """Draw what a model learned, and what it sees in your pictures and films.
+    """Draw what a model learned, and what it sees in your pictures and films, or hears in your sounds.
 
     sensorium look ./my-vit cat.jpg --what attention
     sensorium look ./my-vit film.mp4 --what attention --frames 48 --out attention.gif
@@ -157,6 +170,9 @@ def look(
     sensorium look ./my-vit ~/Pictures --what distance --data distance.json
     sensorium look clip-vit-b-32 cat.jpg dog.jpg --what similarity \\
       --text "a photo of a cat" --text "a photo of a dog"
+    sensorium look imagebind-huge pictures --what similarity --against sounds
+    sensorium look imagebind-huge ~/Everything --what panel --query bark.wav
+    sensorium look imagebind-huge ~/Everything --what map --out map.svg
 
     attention    what the class token and each register look at, head by head
     pca          places as colours: three principal components, without the ground
@@ -167,18 +183,22 @@ def look(
     positions    how alike the position embeddings are, patch by patch
     distance     how far each head looks, in pixels, averaged over the pictures
     rollout      where in each picture the output comes from, through all layers
-    similarity   the cosine of every picture with every text
+    similarity   the cosine of every file with every text, or with other files
+    panel        the nearest of every sense to one question
+    map          all files in a plane, coloured by sense, and the senses' gap
 
     The first five see whole pictures of any size, and frames of films. They
     need a model that cuts pictures into patches: ViT, CLIP with a ViT, DINOv2,
-    DINOv3, ImageBind; pca, cosine and gram read `pocket` and ResNets, too.
+    DINOv3, ImageBind; pca, cosine and gram read `pocket` and ResNets, too. The
+    last three take in files of every kind that the model has a sense for.
 
     Parameters
     ----------
     model
         A preset, a hub id, a folder or a weight file.
     files
-        Pictures, folders of pictures, films; filters and positions need none.
+        Pictures, folders of pictures, films; for the last three, files of any kind and folders of them. filters and
+        positions need none.
     what
         What to look at.
     at
@@ -192,11 +212,16 @@ def look(
         For attention and norms: give the model a register that it never learned, and move to it so many neurons, those
         that are largest on the outliers of these pictures.
     against
-        For gram: later checkpoints in their order; also a run's checkpoints/step-N.
+        For gram: later checkpoints in their order; also a run's checkpoints/step-N. For similarity: the other files,
+        folders of them too; those that are called the same make pairs (dog.jpg and dog.wav).
     frames
         How many frames of a film, evenly apart.
     text
-        For similarity: a text to compare the pictures with. May be repeated.
+        For similarity, panel and map: words among the things that are compared. May be repeated.
+    query
+        For panel: the question, as `search` takes it: a file of any kind, words, or a sum ("beach.jpg + waves.wav").
+    index
+        For panel: the folder of an index that this model made, in place of files.
     size
         Show the pictures at this many pixels: the short side, of squares both. [default: twice the model's own, of
         squares its own]
@@ -206,27 +231,36 @@ def look(
     data
         Also, or only, write the numbers: .json or .npz.
     """
-    from sensorium.app.looking import DENSE, Wanted, look_into
+    from sensorium.app.looking import DENSE, SPACE, Wanted, look_into
 
     of_model = what in ("filters", "positions")
     if of_model and files:
         raise Misuse(f"--what {what} looks at the model alone: leave the pictures out")
-    if not of_model and not files:
-        raise Misuse(f"which pictures? For example: sensorium look {model} ~/Pictures --what {what}")
-    if bool(text) != (what == "similarity"):
-        raise Misuse("--text and --what similarity belong together: --what similarity --text 'a photo of a cat'")
-    if bool(against) != (what == "gram"):
+    if index is not None and (files or text):
+        raise Misuse("--index stands in place of files and --text")
+    if not of_model and not files and index is None:
+        which = "files" if what in SPACE else "pictures"
+        raise Misuse(f"which {which}? For example: sensorium look {model} ~/Pictures --what {what}")
+    if what == "similarity" and not text and not against:
+        raise Misuse("similar to what? --text 'a photo of a cat', or other files: --against ~/Sounds")
+    if bool(against) != (what == "gram") and what != "similarity":
         raise Misuse("--against and --what gram belong together: --what gram --against LATER LAST")
+    if (query is None) == (what == "panel"):
+        raise Misuse("--query and --what panel belong together: --what panel --query bark.wav")
     if what == "cosine" and at is None:
         raise Misuse("which place? For example: --at 320,200 in pixels, or --at 0.5,0.25 of the picture's sides")
     for option, given, looks in (
         ("--at", at, ("cosine", "gram")),
+        ("--text", text or None, SPACE),
+        ("--index", index, ("panel",)),
         ("--layer", layer, DENSE),
         ("--cutoff", cutoff, ("norms",)),
         ("--register-neurons", register_neurons, ("attention", "norms")),
     ):
         if given is not None and what not in looks:
             raise Misuse(f"{option} goes with --what {', '.join(looks)}")
+    if size is not None and what in SPACE:
+        raise Misuse(f"--what {what} shows everything as the model takes it in: leave --size out")
     if frames < 1:
         raise Misuse("--frames must be at least 1")
     if register_neurons is not None and register_neurons < 1:
@@ -238,6 +272,8 @@ def look(
         at=at,
         cutoff=cutoff,
         against=against,
+        query=query,
+        index=index,
         frames=frames,
         neurons=register_neurons,
     )
