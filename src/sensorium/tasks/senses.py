@@ -42,12 +42,13 @@ class SenseTower:
     """One sense of a model beside image and text.
 
     forward  (b, *input) to (b, dim), not normalised
-    read     a whole file as the paper reads it: (clips, *input); one vector of it is the mean of its clips'
+    read     a whole file as the paper reads it: (clips, *input); one vector of it is the mean of its clips'. What is
+             known of it goes by name (`sensorium.data.given`): unit, focal, baseline; begin, end; box
     pieces   (file, skip): the pieces of a file of any length in bounded memory, without the first `skip`
     """
 
     forward: Callable[[Tensor], Tensor]
-    read: Callable[[Path], Tensor]
+    read: Callable[..., Tensor]
     pieces: Callable[[Path, int], Iterator[Piece]]
 
 
