@@ -17,6 +17,7 @@ from jaxtyping import Float, Int, UInt8
 from torch import Tensor
 
 from sensorium.data.errors import Unreadable
+from sensorium.data.image import PIXEL_LIMIT
 from sensorium.data.media import clip_times, regular_file
 from sensorium.data.preprocess import CLIP_MEAN, CLIP_STD, Triple
 
@@ -166,11 +167,13 @@ def _opened(name: str) -> Generator[tuple[Any, Any]]:
         raise Unreadable(name, "films need one more package: pip install 'sensorium[media]'") from None
     try:
         with av.open(name) as container:
-            streams = [each for each in container.streams.video if not _is_cover(each)]
+            streams: list[Any] = [each for each in container.streams.video if not _is_cover(each)]
             if not streams:
                 raise Unreadable(name, "holds no pictures")
             if streams[0].codec_context is None:
                 raise Unreadable(name, "its pictures are coded in a way that is not known")
+            if streams[0].width * streams[0].height > PIXEL_LIMIT:
+                raise Unreadable(name, f"too many pixels: {streams[0].width} x {streams[0].height}")
             streams[0].thread_type = "AUTO"
             yield container, streams[0]
     except (FFmpegError, ValueError) as error:
@@ -202,11 +205,15 @@ class _Player:
         self.usual = 1 / (_rate(stream) or 25.0)
         self.base, self.origin = float(stream.time_base), stream.start_time or 0
         self.reach, self.end = AHEAD, 0.0
+        # A film may change its size on the way: all its frames are brought to the one that it states.
+        self.sides = {"width": int(stream.width), "height": int(stream.height)}
         self.decoder = container.decode(stream)
         self.shown: Any = None
         self.following = self._next()
         if self.following is None:
             raise ValueError("no frames")
+        if not all(self.sides.values()):
+            self.sides = {"width": self.following.width, "height": self.following.height}
 
     def show(self, time: float) -> UInt8[Tensor, "3 h w"]:
         """The frame that is seen at a time; the last one where the film is over."""
@@ -216,7 +223,7 @@ class _Player:
         slack = min(self.usual / 2, SLACK)
         while self.following is not None and (self.shown is None or self._at(self.following) <= time + slack):
             self.shown, self.following = self.following, self._next()
-        pixels = self.shown.to_ndarray(format="rgb24")
+        pixels = self.shown.to_ndarray(format="rgb24", **self.sides)
         upright = np.rot90(pixels, round(self.shown.rotation / 90)).copy()
         return torch.from_numpy(upright).permute(2, 0, 1)
 
