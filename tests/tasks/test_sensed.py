@@ -12,6 +12,7 @@ from sensorium.data.given import Given
 from sensorium.tasks.features import Progress, compute
 from tests.data.test_segments import film
 from tests.planted_senses import WORDS, Planted, gray, sound
+from tests.tiny_senses import imagebind
 
 
 def direction(word: str) -> list[float]:
@@ -105,3 +106,31 @@ def test_a_sense_that_the_model_lacks(tmp_path: Path) -> None:
         compute(deaf, [heard], "embedding")
     with pytest.raises(SensoriumError, match="files of one sense at a time, not of audio and video"):
         compute(deaf, [heard, Given(heard.path, "video")], "embedding")
+
+
+def test_what_is_measured_is_what_a_model_embeds(tmp_path: Path) -> None:
+    """ImageBind from a file, by each of its senses: the vectors of `embed`, but for their length."""
+    bound = imagebind(tmp_path / "model")
+    (tmp_path / "depth.json").write_text('{"unit": "mm", "focal": 500}')
+    draw = np.random.default_rng(0)
+    Image.fromarray(draw.integers(1000, 4000, (24, 32)).astype(np.uint16)).save(tmp_path / "d.png")
+    Image.fromarray(draw.integers(0, 255, (24, 32)).astype(np.uint8)).save(tmp_path / "t.png")
+    files = {
+        "audio": sound(tmp_path / "a.wav", "cat", seconds=5.0),
+        "video": film(tmp_path / "a.mp4", list(range(0, 250, 5))),
+        "depth": tmp_path / "d.png",
+        "thermal": tmp_path / "t.png",
+        "motion": motion(tmp_path / "m.csv", [1.0, 3.0]),
+    }
+    for sense, path in files.items():
+        found = compute(bound, [Given(path, sense)], "embedding").vectors
+        whole: dict[str, list[Path]] = {sense: [path]}
+        torch.testing.assert_close(torch.nn.functional.normalize(found, dim=-1), bound.embed(**whole)[sense])  # pyright: ignore
+        assert float(found.norm()) <= 1 + 1e-5
+    told = Given(files["depth"], "depth", (("unit", "mm"), ("focal", 900.0)))
+    assert not torch.allclose(
+        compute(bound, [told], "embedding").vectors, bound.embed(depth=[files["depth"]])["depth"], atol=1e-3
+    )
+    cut = Given(files["thermal"], "thermal", (("box", (0, 0, 40, 9)),))
+    with pytest.raises(SensoriumError, match=r"a box .* of 32 x 24 pixels"):
+        compute(bound, [cut], "embedding")
