@@ -166,6 +166,17 @@ def test_seeking_is_given_up_where_it_does_not_help(tmp_path: Path, monkeypatch:
     assert len(steps) < 2500, "going back to the first key frame every time would take 7,000"
 
 
+def test_headers_that_would_take_all_memory(tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "a.wav", np.zeros(16000), 16000)
+    data = bytearray((tmp_path / "a.wav").read_bytes())
+    data[24:28] = (2_000_000_000).to_bytes(4, "little")
+    (tmp_path / "a.wav").write_bytes(data)
+    with pytest.raises(Unreadable, match="states 2,000,000,000 samples a second: damaged"):
+        next(sound_segments(tmp_path / "a.wav"))
+    with pytest.raises(Unreadable, match="too narrow: 4000 x 16"):
+        next(video_segments(film(tmp_path / "a.mp4", [0] * 5, size=(4000, 16))))
+
+
 def test_what_is_no_film_is_named(tmp_path: Path) -> None:
     soundfile.write(tmp_path / "a.wav", np.zeros(16000), 16000)
     (tmp_path / "b.mp4").write_bytes(b"no film")

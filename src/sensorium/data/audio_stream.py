@@ -17,6 +17,7 @@ from sensorium.data.errors import Unreadable
 from sensorium.data.media import regular_file
 
 CHUNK = 1 << 16  # samples that are read at once
+FASTEST = 1_000_000  # samples a second that any recorder takes: beyond, a header is damaged
 STORED = ("PCM_", "FLOAT", "DOUBLE", "ULAW", "ALAW")
 SILENT = "holds no sound"
 APART = 0.02  # seconds by which time stamps and samples may disagree before one is taken for a gap
@@ -43,7 +44,10 @@ def open_sound(path: str | os.PathLike[str]) -> Sound:
     Raises Unreadable, also while the samples come, where the file is damaged further on.
     """
     name = regular_file(path)
-    return _soundfile(name) or _av(name)
+    sound = _soundfile(name) or _av(name)
+    if sound.rate > FASTEST:
+        raise Unreadable(name, f"states {sound.rate:,} samples a second: damaged?")
+    return sound
 
 
 def _soundfile(name: str) -> Sound | None:

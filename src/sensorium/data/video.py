@@ -23,6 +23,7 @@ from sensorium.data.preprocess import CLIP_MEAN, CLIP_STD, Triple
 
 AHEAD = 2.0  # seconds: a frame farther on than this is sought, a nearer one is reached by decoding
 SLACK = 0.01  # seconds by which a time stamp may be rounded up
+NARROW = 100  # times as long as wide, or more: scaled up, a frame would take gigabytes
 DAMAGED = 100  # packets in a row that cannot be decoded are the end
 
 
@@ -172,8 +173,11 @@ def _opened(name: str) -> Generator[tuple[Any, Any]]:
                 raise Unreadable(name, "holds no pictures")
             if streams[0].codec_context is None:
                 raise Unreadable(name, "its pictures are coded in a way that is not known")
-            if streams[0].width * streams[0].height > PIXEL_LIMIT:
-                raise Unreadable(name, f"too many pixels: {streams[0].width} x {streams[0].height}")
+            width, height = int(streams[0].width), int(streams[0].height)
+            if width * height > PIXEL_LIMIT:
+                raise Unreadable(name, f"too many pixels: {width} x {height}")
+            if max(width, height) > NARROW * max(1, min(width, height)):
+                raise Unreadable(name, f"too narrow: {width} x {height}")
             streams[0].thread_type = "AUTO"
             yield container, streams[0]
     except (FFmpegError, ValueError) as error:

@@ -140,7 +140,9 @@ def _film(seen: SenseTower | None, heard: SenseTower | None, path: Path, skip: i
     half = skip // 2
     sides = [_Side(tower, path, half) for tower in (seen, heard)]
     over = skip - 2 * half
-    if any(side.shorter for side in sides):
+    if sides[1].shorter and (silence := _Side(heard, path, 0)).next() is None:  # no sound at all
+        sides, over = [_Side(seen, path, skip), silence], 0
+    elif any(side.shorter for side in sides):
         sides, over = [_Side(tower, path, 0) for tower in (seen, heard)], skip
     yield from islice(_by_time(*sides), over, None)
     pictures, sound = sides

@@ -3,7 +3,7 @@
 from collections import defaultdict
 from collections.abc import Generator, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from queue import Empty, Full, Queue, SimpleQueue
@@ -197,23 +197,23 @@ class _Reader:
                 self._hand_on(_Read(file, error))
                 return
             reason = error.reason
-        if number and size == (0, 0):  # of a film, only sound was left
-            first = next(pieces(self.model, job.path, job.kind), None)
-            size = (first and first.size) or size
-        self._hand_on(
-            _Read(
-                file,
-                Finished(
-                    path=job.path,
-                    pieces=number,
-                    width=size[0],
-                    height=size[1],
-                    seconds=seconds,
-                    pages=pdf_length(job.path) if job.kind == "document" else None,
-                    reason=reason,
-                ),
-            )
+        pages = None
+        with suppress(Unreadable):  # the file may be gone by now
+            if job.kind == "video" and job.skip and size == (0, 0):  # only sound was left
+                first = next(pieces(self.model, job.path, job.kind), None)
+                size = (first and first.size) or size
+            if job.kind == "document":
+                pages = pdf_length(job.path)
+        told = Finished(
+            path=job.path,
+            pieces=number,
+            width=size[0],
+            height=size[1],
+            seconds=seconds,
+            pages=pages,
+            reason=reason,
         )
+        self._hand_on(_Read(file, told))
 
     def _hand_on(self, read: _Read) -> bool:
         """False where nobody wants it any more."""
