@@ -180,7 +180,7 @@ def _class_folders(root: Path) -> Labelled:
                 labels.append((number,))
         if len(pictures) + len(unreadable) == before:
             raise SensoriumError(
-                f"{folder}: an empty class: put pictures into it, or take the folder away (of sounds, say: --from audio)"
+                f"{folder}: an empty class: put pictures into it, or take the folder away (of sounds: --from audio)"
             )
     classes = tuple(folder.name for folder in folders)
     return Labelled(name=str(root), pictures=pictures, labels=labels, classes=classes, unreadable=unreadable)
