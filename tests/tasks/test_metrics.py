@@ -1,6 +1,7 @@
 """Metrics against scikit-learn, and what must hold of any of them."""
 
 import warnings
+from itertools import combinations
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,9 @@ from sklearn import metrics as theirs
 
 from sensorium.data.errors import SensoriumError
 from sensorium.tasks.metrics import (
+    all_points_precision,
     average_precision,
+    chance_precision,
     headline,
     mean_average_precision,
     mean_per_class,
@@ -110,7 +113,7 @@ def test_what_is_measured_follows_the_labels() -> None:
     many, two = torch.eye(6), torch.eye(2)
     assert set(measure(many, [(i,) for i in range(6)])) == {"accuracy", "mean-per-class", "top-5", "top-1-5"}
     assert measure(two, [(0,), (1,)])["ROC-AUC"] == 1
-    assert list(measure(many, [(0, 1), (1,), (2,), (), (4,), (5,)])) == ["mAP"]
+    assert list(measure(many, [(0, 1), (1,), (2,), (), (4,), (5,)])) == ["mAP", "mAP over all points"]
     assert "ROC-AUC" not in measure(two, [(0,), (0,)])
 
 
@@ -132,3 +135,25 @@ def test_each_data_set_has_its_own_metric() -> None:
 
 settings.register_profile("metrics", deadline=None)
 settings.load_profile("metrics")
+
+
+@given(scored(3))
+def test_average_precision_over_all_points(drawn: tuple[torch.Tensor, torch.Tensor]) -> None:
+    scores, truth = drawn
+    relevant = truth == 0
+    if not relevant.any():
+        with pytest.raises(SensoriumError, match="one relevant"):
+            all_points_precision(scores[:, 0], relevant)
+        return
+    wanted = theirs.average_precision_score(relevant, scores[:, 0])
+    assert all_points_precision(scores[:, 0], relevant) == pytest.approx(wanted)
+
+
+@pytest.mark.parametrize(("relevant", "items"), [(1, 1), (1, 4), (2, 5), (3, 6), (4, 4)])
+def test_what_chance_gives_is_the_mean_over_all_orders(relevant: int, items: int) -> None:
+    order = torch.arange(items, 0, -1).double()
+    values = [
+        all_points_precision(order, torch.tensor([place in chosen for place in range(items)]))
+        for chosen in combinations(range(items), relevant)
+    ]
+    assert chance_precision(relevant, items) == pytest.approx(np.mean(values))

@@ -1,13 +1,14 @@
 """`sensorium evaluate`: a model measured by a protocol, beside what others published."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, cast, get_args
 
 from sensorium.app.collection import load_model
 from sensorium.app.console import count, short, stderr, stdout, tell_unread, write_json
 from sensorium.app.evaluating_dense import DenseProtocol, Words, check, prepare_dense
+from sensorium.app.evaluating_senses import Learning, SenseProtocol, Senses, of_senses, prepare_senses
 from sensorium.app.indexing import progress_bar
 from sensorium.data.errors import SensoriumError, printable
 
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from sensorium.tasks.protocols import How, Result
     from sensorium.tasks.published import Published
 
-Protocol = Literal["zero-shot", "probe", "knn", "few-shot", "retrieval", "classify"] | DenseProtocol
+Protocol = Literal["zero-shot", "probe", "knn", "few-shot", "retrieval", "classify"] | SenseProtocol | DenseProtocol
 LEARN = ("probe", "knn", "few-shot", "segmentation", "depth")
 PLAIN = ("RMSE", "AbsRel")  # what papers print as it is
 IMAGENET = "imagenet"
@@ -34,11 +35,12 @@ class Asked:
     labels: str | None
     templates: str | None
     dataset: str | None
-    shots: Sequence[int]
+    shots: Sequence[int] | None
     draws: int
     k: int
     keep: Path | None
     dense: Words
+    senses: Senses
 
 
 def evaluate_model(model: str, asked: Asked, *, precision: "Precision", as_json: bool) -> None:
@@ -67,6 +69,7 @@ def _prepare(asked: Asked) -> tuple[str | None, "Callable[[Embedder, How], Resul
     """The data set where it is known, and what is to be done with a model; all files are read here, no pictures."""
     from sensorium.data.labelled import open_captioned, open_labelled
     from sensorium.tasks import protocols
+    from sensorium.tasks.few_shot import SHOTS
 
     learns = asked.protocol in LEARN
     if learns != (asked.train is not None):
@@ -79,6 +82,10 @@ def _prepare(asked: Asked) -> tuple[str | None, "Callable[[Embedder, How], Resul
     ):
         if value is not None and asked.protocol not in used:
             raise SensoriumError(f"{asked.protocol} has no use for {option}: it is for {' and '.join(used)}")
+    if of_senses(asked.protocol, asked.data, asked.senses):
+        check(asked.protocol, replace(asked.dense, split=None, train_split=None))
+        known, measure = prepare_senses(asked.protocol, asked.data, asked.senses, _learning(asked))
+        return asked.dataset or known, measure
     check(asked.protocol, asked.dense)
     if asked.protocol in get_args(DenseProtocol):
         known, measure = prepare_dense(cast(DenseProtocol, asked.protocol), asked.data, asked.train, asked.dense)
@@ -100,10 +107,23 @@ def _prepare(asked: Asked) -> tuple[str | None, "Callable[[Embedder, How], Resul
     if asked.protocol == "knn":
         return known, lambda model, how: protocols.nearest_neighbours(model, train, test, k=asked.k, how=how)
     if asked.protocol == "few-shot":
-        shots, draws = asked.shots, asked.draws
+        shots, draws = asked.shots or SHOTS, asked.draws
         return known, lambda model, how: protocols.few_shot(model, train, test, shots=shots, draws=draws, how=how)
     valid = open_labelled(asked.valid).under(train.classes) if asked.valid is not None else None
     return known, lambda model, how: protocols.probe(model, train, test, valid=valid, how=how)
+
+
+def _learning(asked: Asked) -> Learning:
+    """What the protocols of pictures are told, for other senses."""
+    return Learning(
+        train=asked.train,
+        valid=asked.valid,
+        shots=asked.shots,
+        draws=asked.draws,
+        k=asked.k,
+        names=lambda data: _names(asked.labels, data),
+        sentences=_sentences(asked.templates) if asked.templates else None,
+    )
 
 
 def _names(labels: str | None, data: "Labelled") -> Sequence[str] | None:
@@ -157,6 +177,7 @@ def _published(embedder: "Embedder", protocol: str, known: str | None) -> tuple[
 def _as_json(
     embedder: "Embedder", result: "Result", known: str | None, rows: Sequence["Published"]
 ) -> dict[str, object]:
+    many = "pictures" if result.unit == "picture" else "files"
     return {
         "model": embedder.name,
         "fingerprint": embedder.fingerprint,
@@ -167,8 +188,8 @@ def _as_json(
         "value": result.metrics[result.own],
         "metrics": result.metrics,
         "settings": dict(result.settings),
-        "pictures": result.pictures,
-        "pictures_per_second": round(result.rate, 2),
+        many: result.pictures,
+        f"{many}_per_second": round(result.rate, 2),
         "unreadable": [{"path": each.path, "reason": each.reason} for each in result.unreadable],
         "published": [asdict(row) for row in rows],
     }
@@ -176,13 +197,13 @@ def _as_json(
 
 def _print(embedder: "Embedder", result: "Result", data: str, rows: Sequence["Published"], like: str | None) -> None:
     console = stdout()
-    where = f"{short(data)}, {count(result.pictures, 'picture')}"
+    where = f"{short(data)}, {count(result.pictures, result.unit)}"
     console.print(printable(f"{embedder.name}, {result.protocol}, {where}"), style="mark", markup=False)
     for name, value in result.metrics.items():
         mark = "mark" if name == result.own else "default"
         console.print(f"  {name:<28} {_shown(name, value):>8}", style=mark, markup=False)
     said = ", ".join(f"{name} {_plain(value)}" for name, value in result.settings.items())
-    pace = f"{result.rate:.1f} pictures per second" if result.rate else "features as kept"
+    pace = f"{result.rate:.1f} {result.unit}s per second" if result.rate else "features as kept"
     console.print(f"  {said}; {embedder.precision}, {pace}", style="quiet", markup=False)
     if rows:
         same = f", if these are the weights of {like}" if like else ""
@@ -192,7 +213,8 @@ def _print(embedder: "Embedder", result: "Result", data: str, rows: Sequence["Pu
         console.print(f"  {name:<28} {row.value:>8}  {row.source}", markup=False)
         if row.differs:
             console.print(f"  {'':<37}  {row.differs}", style="quiet", markup=False)
-    unread = f"{count(len(result.unreadable), 'picture')} could not be read and count for nothing"
+    left_out = count(len(result.unreadable), result.unit if result.unit == "picture" else "file")
+    unread = f"{left_out} could not be read and count for nothing"
     tell_unread(stderr(), result.unreadable, unread, "--json")
 
 

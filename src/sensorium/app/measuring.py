@@ -26,6 +26,8 @@ def evaluate(
         "correspondence",
         "tracking",
         "instances",
+        "arithmetic",
+        "detection",
     ],
     /,
     *,
@@ -35,7 +37,11 @@ def evaluate(
     labels: str | None = None,
     templates: str | None = None,
     dataset: str | None = None,
-    shots: str = "5,10",
+    from_: Annotated[str | None, Parameter(name="--from")] = None,
+    to: str | None = None,
+    prompts: str | None = None,
+    proposals: str | None = None,
+    shots: str | None = None,
     draws: int = 3,
     k: Annotated[int, Parameter(name=["--k", "-k"])] = 20,
     split: str | None = None,
@@ -65,13 +71,22 @@ def evaluate(
     sensorium evaluate dinov3-vit-b-16 depth --train rendered --data rendered --steps 2000
     sensorium evaluate dinov2-vit-b-14-reg discovery --data VOCdevkit/VOC2007 --split trainval
     sensorium evaluate dinov3-vit-b-16 tracking --data DAVIS --size 960
+    sensorium evaluate imagebind-huge zero-shot --data ESC-50
+    sensorium evaluate imagebind-huge zero-shot --data ~/sounds --from audio
+    sensorium evaluate imagebind-huge retrieval --data clotho_captions_evaluation.csv
+    sensorium evaluate imagebind-huge retrieval --data MSRVTT_JSFUSION_test.csv --to video+audio
+    sensorium evaluate imagebind-huge few-shot --data ESC-50 --train ESC-50
+    sensorium evaluate imagebind-huge arithmetic --data mixed.csv --from image+audio --to image
+    sensorium evaluate imagebind-huge detection --data VOC2007 --prompts ~/sounds
 
     Data is a folder with one folder a class; a table (.csv, .tsv, .jsonl) of path
     and label, or for retrieval path and caption; or whatever `train` takes: COCO
-    captions, tars, Parquet, a set by its name. The last six read published layouts
+    captions, tars, Parquet, a set by its name. Those of patches read published layouts
     (ADE20K, VOC, Cityscapes, NYUv2, KITTI, SPair-71k, DAVIS, revisited Oxford and
-    Paris), your own folders, or a set by its name: composed, rendered. Pictures that
-    cannot be read are counted and listed, and never stop the run.
+    Paris), your own folders, or a set by its name: composed, rendered. With --from, and
+    for published sets of sounds, films, depth, heat and motion, files of any kind are
+    read: folders of classes, or tables with columns called image, audio, video, depth,
+    thermal, motion. What cannot be read is counted and listed, and never stops the run.
 
     Parameters
     ----------
@@ -81,7 +96,8 @@ def evaluate(
         zero-shot: labels as sentences. probe: logistic regression on features. knn: the nearest vote. few-shot: ridge
         regression from a few. retrieval: captions and pictures, both ways. classify: the model's own classes.
         Of patches: segmentation and depth, by a linear layer; discovery of objects; correspondence of points; tracking
-        of masks through films. instances: the same thing in a gallery.
+        of masks through films. instances: the same thing in a gallery. Of senses: arithmetic: a picture plus a sound
+        finds what has both. detection: boxes that a sound asks for.
     data
         The pictures to be measured on.
     train
@@ -95,8 +111,17 @@ def evaluate(
         Sentences with {} where the label goes, one a line; or "imagenet" for CLIP's eighty. [default: seven of them]
     dataset
         Which data set this is, for its own metric and what is published on it: imagenet, pets, voc2007, coco ...
+    from_
+        The sense by which samples are taken in: audio, video, depth, thermal, motion, image. What asks in retrieval
+        (also text, or a sum), the two parts in arithmetic. [default: a published set's own; text; image+audio]
+    to
+        What is asked for in retrieval and arithmetic. [default: a published set's own sense; image]
+    prompts
+        Sounds that detection asks with, one folder a class, called like the boxes' classes. --from text asks by name.
+    proposals
+        What detection chooses from: grid, a file or folder of regions, or a detector such as frcnn-vg. [default: grid]
     shots
-        Pictures of each class that few-shot learns from.
+        Samples of each class that few-shot learns from. [default: 5,10; for senses 1,2,4,8]
     draws
         How often few-shot draws them anew; the mean is reported.
     k
@@ -130,6 +155,7 @@ def evaluate(
     """
     from sensorium.app.evaluating import Asked, evaluate_model
     from sensorium.app.evaluating_dense import Words
+    from sensorium.app.evaluating_senses import Senses
 
     words = Words(
         size=size,
@@ -145,7 +171,7 @@ def evaluate(
     )
     if (size is not None and size < 1) or (steps is not None and steps < 1) or (rate is not None and rate <= 0):
         raise Misuse("--size and --steps must be at least 1, and --rate above 0")
-    few = [each.strip() for each in shots.split(",")]
+    few = [each.strip() for each in shots.split(",")] if shots is not None else []
     if not all(each.isdecimal() and int(each) for each in few):
         raise Misuse("--shots: whole numbers with commas between them, such as 5,10")
     if draws < 1 or k < 1:
@@ -158,11 +184,14 @@ def evaluate(
         labels=labels,
         templates=templates,
         dataset=dataset.lower() if dataset else None,
-        shots=list(dict.fromkeys(map(int, few))),
+        shots=list(dict.fromkeys(map(int, few))) or None,
         draws=draws,
         k=k,
         keep=keep.expanduser() if keep else None,
         dense=words,
+        senses=Senses(
+            source=from_, target=to, prompts=prompts, proposals=proposals, split=split, train_split=train_split
+        ),
     )
     evaluate_model(model, asked, precision=precision, as_json=json)
     return DONE

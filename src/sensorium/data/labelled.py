@@ -15,6 +15,7 @@ from typing import Any
 
 from sensorium.data.errors import SensoriumError, Unreadable, printable, system_reason
 from sensorium.data.folder import find_images
+from sensorium.data.given import Given
 from sensorium.data.sources import Opened, open_source
 from sensorium.data.sources.folders import PARTS
 from sensorium.data.stream import Sample
@@ -46,11 +47,13 @@ Listed = Path | Entry
 class Labelled:
     """Pictures and the numbers of their classes: one each, or any number where the data set says several things.
 
+    They may be files of another sense (`sensorium.data.sensed`).
+
     `classes` are the names in the tables or of the folders, sorted; `unreadable` is what cannot even be reached.
     """
 
     name: str
-    pictures: list[Listed]
+    pictures: Sequence[Listed | Given]
     labels: list[tuple[int, ...]]
     classes: tuple[str, ...]
     unreadable: list[Unreadable]
@@ -176,7 +179,9 @@ def _class_folders(root: Path) -> Labelled:
                 pictures.append(found)
                 labels.append((number,))
         if len(pictures) + len(unreadable) == before:
-            raise SensoriumError(f"{folder}: an empty class: put pictures into it, or take the folder away")
+            raise SensoriumError(
+                f"{folder}: an empty class: put pictures into it, or take the folder away (of sounds: --from audio)"
+            )
     classes = tuple(folder.name for folder in folders)
     return Labelled(name=str(root), pictures=pictures, labels=labels, classes=classes, unreadable=unreadable)
 
@@ -226,7 +231,7 @@ def _listed_picture(source: Opened, index: int, sample: Sample) -> Listed:
 def _labelled_table(file: Path) -> Labelled:
     pictures: list[Listed] = []
     named: list[tuple[str, ...]] = []
-    for where, row in _rows(file):
+    for where, row in table_rows(file):
         label = _column(row, "label", where)
         several = (
             label.split(BETWEEN_LABELS)
@@ -246,7 +251,7 @@ def _labelled_table(file: Path) -> Labelled:
     return Labelled(name=str(file), pictures=pictures, labels=labels, classes=tuple(classes), unreadable=[])
 
 
-def _rows(file: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+def table_rows(file: Path) -> Iterator[tuple[str, dict[str, Any]]]:
     """Every row with its place for errors."""
     comma = TABLES[file.suffix.lower()]
     with _opened(file) as stream:

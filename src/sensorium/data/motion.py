@@ -127,9 +127,17 @@ class MotionSteps:
         cuts = [recording.window(recording.begin + b, recording.begin + e, self.steps) for b, e in times]
         return torch.stack(cuts)
 
-    def read(self, path: str | os.PathLike[str], **options: Any) -> Float[Tensor, "clips 6 steps"]:
-        """The clips of a file, as `read_motion` reads it; raises Unreadable and SensoriumError."""
-        return self(read_motion(path, **options))
+    def read(
+        self, path: str | os.PathLike[str], *, begin: float | None = None, end: float | None = None, **options: Any
+    ) -> Float[Tensor, "clips 6 steps"]:
+        """The clips of a file, as `read_motion` reads it; raises Unreadable and SensoriumError.
+
+        With `begin`, in seconds on the recording's clock, the one window from there to `end` or of the usual length.
+        """
+        recording = read_motion(path, **options)
+        if begin is None:
+            return self(recording)
+        return recording.window(begin, begin + self.seconds if end is None else end, self.steps)[None]
 
     def segments(self, recording: Motion) -> Iterator[MotionSegment]:
         """Windows one after the other; those that a gap reaches into are left out.

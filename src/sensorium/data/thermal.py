@@ -51,10 +51,22 @@ class ThermalSteps:
         return (square(warmth, self.size) - self.mean) / self.std
 
     def read(
-        self, path: str | os.PathLike[str], *, unit: Unit | None = None, celsius: tuple[float, float] | None = None
+        self,
+        path: str | os.PathLike[str],
+        *,
+        unit: Unit | None = None,
+        celsius: tuple[float, float] | None = None,
+        box: tuple[int, int, int, int] | None = None,
     ) -> Float[Tensor, "1 size size"]:
-        """The input of a file, as `read_thermal` reads it; raises Unreadable and SensoriumError."""
-        return self(read_thermal(path, unit=unit, celsius=celsius).warmth)
+        """The input of a file, as `read_thermal` reads it; raises Unreadable and SensoriumError.
+
+        `box` is what is cut out of it: left, top, right, bottom in pixels.
+        """
+        warmth = read_thermal(path, unit=unit, celsius=celsius).warmth
+        left, top, right, low = box or (0, 0, warmth.shape[1], warmth.shape[0])
+        if not (0 <= left < right <= warmth.shape[1] and 0 <= top < low <= warmth.shape[0]):
+            raise Unreadable(path, f"a box {box} of {warmth.shape[1]} x {warmth.shape[0]} pixels")
+        return self(warmth[top:low, left:right])
 
 
 def read_thermal(

@@ -1,14 +1,15 @@
 """What a model says of many pictures, computed once: in batches, with the rate in sight, and kept if asked to.
 
-With `keep`, every thousand pictures or so become a file named by a digest of the model, what was read and the pictures
-themselves (names, sizes, times). A run that was stopped, or another protocol on the same data, finds it there.
+With `keep`, every thousand pictures or so (of other senses, every hundred files) become a file named by a digest of
+the model, what was read and the pictures themselves (names, sizes, times). A run that was stopped, or another protocol
+on the same data, finds it there.
 """
 
 import hashlib
 import json
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,11 +24,21 @@ from torch import Tensor
 from sensorium.checkpoints.files import write_safetensors
 from sensorium.data.collection import Namer
 from sensorium.data.errors import SensoriumError, Unreadable, printable
+from sensorium.data.given import Given
 from sensorium.data.labelled import Entry, Listed
 from sensorium.tasks.embedded import About, Embedded, read_about, read_embedded
 from sensorium.tasks.embedding import IMAGE_BATCH, Embedder, Picture, Reading
+from sensorium.tasks.sensed import read_given
 
 SHARD = 1024  # pictures in a kept file
+FEW = 128  # sounds, films, ...: a minute's work, too
+UNITS = {
+    "audio": "sound",
+    "video": "film",
+    "depth": "depth map",
+    "thermal": "thermal picture",
+    "motion": "stretch of motion",
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,7 +72,7 @@ def silent(progress: Progress) -> None:
 
 def compute(
     embedder: Embedder,
-    pictures: Sequence[Listed | Picture],
+    pictures: Sequence[Listed | Picture | Given],
     what: Reading,
     *,
     progress: Report = silent,
@@ -71,11 +82,17 @@ def compute(
 ) -> Features:
     """Run a model over pictures, on whatever device it lives; damaged files are listed and never stop the run.
 
+    Of files of another sense (`Given`, all of one), every reading is the embedding that `tasks.sensed` describes.
     Where `keep` is a folder that `sensorium embed` filled, vectors of pictures that are still as they were come from
     there, and nothing is written. Raises SensoriumError where none can be read, where the model has no such output or
     gives numbers that are not finite, where `keep` cannot be written, and where it holds another model's vectors.
     """
-    known = _Known.find(keep, embedder, what)
+    senses = {picture.sense for picture in pictures if isinstance(picture, Given)}
+    if len(senses) > 1:
+        raise SensoriumError(f"files of one sense at a time, not of {' and '.join(sorted(senses))}")
+    if senses:
+        what = "embedding"
+    known = None if senses else _Known.find(keep, embedder, what)
     keep = None if known else keep
     found: list[Tensor] = []
     rows: list[int] = []
@@ -88,11 +105,11 @@ def compute(
         left = (len(pictures) - done) / rate if fresh else None
         progress(Progress(stage=stage, done=done, total=len(pictures), rate=rate, seconds_left=left))
 
-    step = SHARD if keep or known else max(len(pictures), 1)
+    step = (FEW if senses else SHARD) if keep or known else max(len(pictures), 1)
     for start in range(0, len(pictures), step):
         some = pictures[start : start + step]
         file = keep / f"{_digest(embedder, some, what)}.safetensors" if keep else None
-        if file is not None and (shard := _kept(file)) is not None:
+        if file is not None and (shard := kept_shard(file)) is not None:
             vectors, kept, bad = shard
             tell(start + len(some), computed)
         else:
@@ -100,7 +117,7 @@ def compute(
             there = known.rows(some) if known else {}
             rest = [number for number in range(len(some)) if number not in there]
             at = 0
-            for batched, faults in embedder.read([some[number] for number in rest], what, batch=batch):
+            for batched, faults in _read(embedder, [some[number] for number in rest], what, batch):
                 if len(batched):
                     vectors.append(batched)
                 kept += [
@@ -115,20 +132,35 @@ def compute(
                 vectors, kept = known.merge(there, vectors, kept)
                 tell(start + len(some), computed)
             if file is not None:
-                _keep(file, vectors, kept, bad)
+                keep_shard(file, vectors, kept, bad)
         if len(vectors):
             found.append(vectors)
         rows += [start + row for row in kept]
         unreadable += bad
     if not found:
         first = f": {unreadable[0]}" if unreadable else ""
-        raise SensoriumError(f"none of the {len(pictures)} pictures could be read{first}")
+        raise SensoriumError(f"none of the {len(pictures)} {'files' if senses else 'pictures'} could be read{first}")
     vectors = torch.cat(found)
     if not vectors.isfinite().all():
         row = int((~vectors.isfinite().all(1)).nonzero()[0])
         raise SensoriumError(f"{embedder.name} gives numbers that are not finite, first for {pictures[rows[row]]}")
     taken = time.perf_counter() - began
     return Features(vectors=vectors, rows=rows, unreadable=unreadable, computed=computed, seconds=taken)
+
+
+def unit_of(pictures: Sequence[Listed | Picture | Given]) -> str:
+    """What one of these is called."""
+    first = next(iter(pictures), None)
+    return UNITS.get(first.sense, "file") if isinstance(first, Given) else "picture"
+
+
+def _read(
+    embedder: Embedder, some: Sequence[Listed | Picture | Given], what: Reading, batch: int
+) -> Iterator[tuple[Tensor, list[Unreadable | None]]]:
+    files = [each for each in some if isinstance(each, Given)]
+    if files:
+        return read_given(embedder, files)
+    return embedder.read([each for each in some if not isinstance(each, Given)], what, batch=batch)
 
 
 class _Known:
@@ -147,7 +179,7 @@ class _Known:
             raise SensoriumError(f"{printable(str(folder))} holds {about}, and needed are {wanted}")
         return cls(read_embedded(folder))
 
-    def rows(self, pictures: Sequence[Listed | Picture]) -> dict[int, int]:
+    def rows(self, pictures: Sequence[Listed | Picture | Given]) -> dict[int, int]:
         """Which of the pictures have a vector, and where it stands."""
         found: dict[int, int] = {}
         for number, picture in enumerate(pictures):
@@ -168,10 +200,13 @@ class _Known:
         return together[place], sorted(order)
 
 
-def _digest(embedder: Embedder, pictures: Sequence[Listed | Picture], what: Reading) -> str:
+def _digest(embedder: Embedder, pictures: Sequence[Listed | Picture | Given], what: Reading) -> str:
     digest = hashlib.blake2b(f"{embedder.fingerprint} {embedder.precision} {what}".encode(), digest_size=16)
     for picture in pictures:
-        digest.update(identity(picture))
+        if isinstance(picture, Given):
+            digest.update(f"{picture.sense} {picture.told}\0".encode() + identity(picture.path))
+        else:
+            digest.update(identity(picture))
     return digest.hexdigest()
 
 
@@ -193,7 +228,8 @@ def identity(picture: Listed | Picture) -> bytes:
     return os.fsencode(file.absolute()) + f"\0{name}\0{said}\0".encode(errors="surrogateescape")
 
 
-def _kept(file: Path) -> tuple[Tensor, list[int], list[Unreadable]] | None:
+def kept_shard(file: Path) -> tuple[Tensor, list[int], list[Unreadable]] | None:
+    """What `keep_shard` wrote: vectors, the number that each belongs to, what was unreadable; None where nothing is."""
     if not file.is_file():
         return None
     try:
@@ -204,7 +240,8 @@ def _kept(file: Path) -> tuple[Tensor, list[int], list[Unreadable]] | None:
         return None  # damaged, or not ours: computed again
 
 
-def _keep(file: Path, vectors: Tensor, rows: list[int], unreadable: list[Unreadable]) -> None:
+def keep_shard(file: Path, vectors: Tensor, rows: list[int], unreadable: list[Unreadable]) -> None:
+    """Write vectors with their numbers. Raises SensoriumError where they cannot be kept there."""
     said = json.dumps([(each.path, each.reason) for each in unreadable]).encode()
     tensors = {
         "vectors": vectors,

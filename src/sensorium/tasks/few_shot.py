@@ -5,7 +5,7 @@ vectors are standardised by the training pictures, a constant of 100 stands for 
 the result is the mean of three draws.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import torch
 from jaxtyping import Float, Int
@@ -29,6 +29,21 @@ def draw(labels: Int[Tensor, " n"], classes: Sequence[str], shots: int, *, seed:
             raise SensoriumError(f"{shots}-shot: {name} has {len(own)} readable pictures to learn from")
         rows += own[torch.randperm(len(own), generator=generator)[:shots]].tolist()
     return rows
+
+
+def drawn(
+    train: Float[Tensor, "n d"],
+    labels: Int[Tensor, " n"],
+    test: Float[Tensor, "m d"],
+    classes: Sequence[str],
+    shots: int,
+    draws: int,
+    seed: int,
+) -> Iterator[Float[Tensor, "m classes"]]:
+    """The scores of every draw."""
+    for number in range(draws):
+        rows = draw(labels, classes, shots, seed=seed + number)
+        yield ridge(train[rows], labels[rows], test, len(classes))
 
 
 def ridge(

@@ -17,6 +17,7 @@ Truth = Int[Tensor, " n"]
 # The metric of each of CLIP's data sets that is not measured by plain accuracy (Radford et al. 2021, table 9).
 OWN_METRIC = {
     "aircraft": "mean-per-class",
+    "audioset": "mAP over all points",
     "caltech101": "mean-per-class",
     "flowers": "mean-per-class",
     "hateful-memes": "ROC-AUC",
@@ -66,10 +67,36 @@ def average_precision(scores: Float[Tensor, " n"], relevant: Bool[Tensor, " n"])
     return torch.stack(points).mean().item()
 
 
-def mean_average_precision(scores: Scores, relevant: Bool[Tensor, "n classes"]) -> float:
-    """`average_precision` averaged over the classes that have pictures."""
+def all_points_precision(scores: Float[Tensor, " n"], relevant: Bool[Tensor, " n"]) -> float:
+    """The area under precision by recall, a step for every relevant item (AudioSet's; scikit-learn's).
+
+    Precision is taken only between unequal scores. Raises SensoriumError where nothing is relevant.
+    """
+    positives = int(relevant.sum())
+    if not positives:
+        raise SensoriumError("average precision needs at least one relevant item")
+    order = scores.argsort(descending=True)
+    ordered, found = scores[order], relevant[order].cumsum(0)
+    ends = torch.cat([ordered[1:] != ordered[:-1], torch.ones(1, dtype=torch.bool)])
+    precision = (found / torch.arange(1, len(found) + 1).double())[ends]
+    gained = found[ends].diff(prepend=found.new_zeros(1))
+    return (precision * gained).sum().item() / positives
+
+
+def chance_precision(relevant: int, items: int) -> float:
+    """What `all_points_precision` is in the mean over all orders of `items`, of which so many are relevant."""
+    harmonic = sum(1 / place for place in range(1, items + 1)) / items
+    return harmonic + (relevant - 1) / max(items - 1, 1) * (1 - harmonic)
+
+
+def mean_average_precision(
+    scores: Scores,
+    relevant: Bool[Tensor, "n classes"],
+    precision: Callable[[Tensor, Tensor], float] = average_precision,
+) -> float:
+    """`average_precision`, or another, averaged over the classes that have pictures."""
     shown = [k for k in range(scores.shape[1]) if relevant[:, k].any()]
-    return sum(average_precision(scores[:, k], relevant[:, k]) for k in shown) / max(len(shown), 1)
+    return sum(precision(scores[:, k], relevant[:, k]) for k in shown) / max(len(shown), 1)
 
 
 def roc_auc(scores: Float[Tensor, " n"], positive: Bool[Tensor, " n"]) -> float:
@@ -88,11 +115,16 @@ def measure(scores: Scores, labels: Sequence[tuple[int, ...]]) -> dict[str, floa
     """Every metric that the labels allow, the usual one first.
 
     With one label a picture: accuracy, mean-per-class; with more than five classes top-5 and top-1-5; with two
-    ROC-AUC, the second class being the positive one. With several labels a picture: mAP over eleven points.
+    ROC-AUC, the second class being the positive one. With several labels a picture: mAP over eleven points, and over
+    all.
     """
     scores = scores.cpu()
     if any(len(label) != 1 for label in labels):
-        return {"mAP": mean_average_precision(scores, membership(labels, scores.shape[1]))}
+        relevant = membership(labels, scores.shape[1])
+        return {
+            "mAP": mean_average_precision(scores, relevant),
+            "mAP over all points": mean_average_precision(scores, relevant, all_points_precision),
+        }
     truth = torch.tensor([label[0] for label in labels])
     found = {"accuracy": top_k(scores, truth), "mean-per-class": mean_per_class(scores, truth)}
     if scores.shape[1] > 5:

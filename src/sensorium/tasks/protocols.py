@@ -13,12 +13,12 @@ from jaxtyping import Float
 from torch import Tensor
 
 from sensorium.data.errors import SensoriumError, Unreadable
-from sensorium.data.labelled import Captioned, Labelled
+from sensorium.data.labelled import BETWEEN_LABELS, Captioned, Labelled
 from sensorium.nn.neighbours import TEMPERATURE, K, vote
 from sensorium.tasks import few_shot as shots_of
 from sensorium.tasks import linear_probe
 from sensorium.tasks.embedding import Embedder, Reading
-from sensorium.tasks.features import Progress, Report, compute, silent
+from sensorium.tasks.features import Progress, Report, compute, silent, unit_of
 from sensorium.tasks.metrics import headline, judge, measure
 from sensorium.tasks.retrieval_metrics import caption_ranks, retrieval
 from sensorium.tasks.zero_shot import TEMPLATES, check_templates, class_vectors
@@ -28,7 +28,8 @@ from sensorium.tasks.zero_shot import TEMPLATES, check_templates, class_vectors
 class Result:
     """What was measured: fractions (a median rank is no fraction), how, on how much, and what could not be read.
 
-    `rate` is pictures a second while the model ran; 0 where everything had been kept.
+    `rate` is pictures a second while the model ran; 0 where everything had been kept. `unit` is what `pictures`
+    counts, where these are none.
     """
 
     protocol: str
@@ -38,6 +39,7 @@ class Result:
     pictures: int
     unreadable: list[Unreadable]
     rate: float
+    unit: str = "picture"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,13 +53,15 @@ class How:
 
 @dataclass(frozen=True)
 class _Set:
-    """Readable pictures: vectors and labels row by row."""
+    """Readable pictures: vectors and labels row by row, and which of all they are."""
 
     vectors: Tensor
+    rows: list[int]
     labels: list[tuple[int, ...]]
     classes: tuple[str, ...]
     unreadable: list[Unreadable]
     rate: float
+    unit: str
 
     def truth(self, protocol: str) -> Tensor:
         """Class numbers; raises SensoriumError where a picture has another number of labels than one."""
@@ -76,19 +80,26 @@ def zero_shot(
 ) -> Result:
     """Classes are sentences (CLIP, section 3.1): `templates` around `names`, averaged, and the nearest one wins.
 
-    `names` are the words for `test.classes`, in their order; without them the classes' own names serve.
+    `names` are the words for `test.classes`, in their order; without them the classes' own names serve. Of a name
+    like "person|man|woman" the nearest counts.
     """
     how = how or How()
     check_templates(templates)
-    words = [name.replace("_", " ") for name in test.classes] if names is None else names
+    several = [
+        (name.replace("_", " ") if names is None else name).split(BETWEEN_LABELS) for name in names or test.classes
+    ]
+    words = [word for group in several for word in group]
 
     def told(done: int) -> None:
         how.progress(Progress(stage="reading the labels", done=done, total=len(words), rate=0.0, seconds_left=None))
 
     classes = class_vectors(embedder, words, templates, repeats=True, done=told)
     seen = _read(embedder, test, "embedding", how)
-    settings: dict[str, str | int | float] = {"classes": len(words), "templates": len(templates)}
-    return _classified("zero-shot", seen.vectors @ classes.T, seen, settings, how)
+    scores = seen.vectors @ classes.T
+    if len(words) > len(several):
+        scores = torch.stack([own.amax(1) for own in scores.split([len(group) for group in several], dim=1)], dim=1)
+    settings: dict[str, str | int | float] = {"classes": len(several), "templates": len(templates)}
+    return _classified("zero-shot", scores, seen, settings, how)
 
 
 def own_classes(
@@ -205,15 +216,46 @@ def few_shot(
     settings: dict[str, str | int | float] = {"draws": draws, "penalty": shots_of.PENALTY}
     one = judge(how.data)
     for few in shots:
-        values: list[float] = []
-        for number in range(draws):
-            rows = shots_of.draw(truth, train.classes, few, seed=seed + number)
-            scores = shots_of.ridge(learned.vectors[rows], truth[rows], seen.vectors, len(train.classes))
-            values.append(one(scores, seen.labels))
+        values = [
+            one(scores, seen.labels)
+            for scores in shots_of.drawn(learned.vectors, truth, seen.vectors, train.classes, few, draws, seed)
+        ]
         metrics[f"{few}-shot"] = fmean(values)
         if draws > 1:
             settings[f"spread of {few}-shot"] = stdev(values)
     return _result("few-shot", metrics, next(iter(metrics)), settings, seen)
+
+
+def few_shot_folds(
+    embedder: Embedder,
+    data: Labelled,
+    folds: Sequence[int],
+    *,
+    shots: Sequence[int] = shots_of.SHOTS,
+    draws: int = shots_of.DRAWS,
+    seed: int = 0,
+    how: How | None = None,
+) -> Result:
+    """`few_shot` of a set with folds (ESC-50): each is measured after learning from the others; the mean over folds.
+
+    `folds` are those of the data, one by one.
+    """
+    how = how or How()
+    whole = _read(embedder, data, "features", how)
+    truth, here, one = whole.truth("few-shot"), torch.tensor([folds[row] for row in whole.rows]), judge(how.data)
+    metrics: dict[str, float] = {}
+    settings: dict[str, str | int | float] = {"folds": len(here.unique()), "draws": draws, "penalty": shots_of.PENALTY}
+    for few in shots:
+        means: list[float] = []
+        for fold in here.unique().tolist():
+            train, test = here != fold, here == fold
+            tries = shots_of.drawn(
+                whole.vectors[train], truth[train], whole.vectors[test], data.classes, few, draws, seed
+            )
+            means.append(fmean(one(scores, [(label,) for label in truth[test].tolist()]) for scores in tries))
+        metrics[f"{few}-shot"] = fmean(means)
+        settings[f"spread of {few}-shot"] = stdev(means) if len(means) > 1 else 0.0
+    return _result("few-shot", metrics, next(iter(metrics)), settings, whole)
 
 
 def captions(embedder: Embedder, test: Captioned, *, how: How | None = None) -> Result:
@@ -250,10 +292,12 @@ def _read(embedder: Embedder, data: Labelled, what: Reading, how: How, stage: st
     found = compute(embedder, data.pictures, what, progress=how.progress, stage=stage, keep=how.keep)
     return _Set(
         vectors=found.vectors,
+        rows=found.rows,
         labels=[data.labels[row] for row in found.rows],
         classes=data.classes,
         unreadable=[*data.unreadable, *found.unreadable],
         rate=found.computed / found.seconds if found.seconds > 0 else 0.0,
+        unit=unit_of(data.pictures),
     )
 
 
@@ -290,6 +334,7 @@ def _result(
         pictures=len(seen.labels),
         unreadable=seen.unreadable,
         rate=seen.rate,
+        unit=seen.unit,
     )
 
 

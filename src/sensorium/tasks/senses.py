@@ -42,14 +42,15 @@ class SenseTower:
     """One sense of a model beside image and text.
 
     forward  (b, *input) to (b, dim), not normalised
-    read     a whole file as the paper reads it: (clips, *input); one vector of it is the mean of its clips'
+    read     a whole file as the paper reads it: (clips, *input); one vector of it is the mean of its clips'. What is
+             known of it goes by name (`sensorium.data.given`): unit, focal, baseline; begin, end; box
     pieces   (file, skip): the pieces of a file of any length in bounded memory, without the first `skip`
     mark     identity of what the model's fingerprint leaves out: a file is taken in anew by another mark
     words    whether it gives what was said as text between its own pieces, whenever somebody speaks
     """
 
     forward: Callable[[Tensor], Tensor]
-    read: Callable[[Path], Tensor]
+    read: Callable[..., Tensor]
     pieces: Callable[[Path, int], Iterator[Piece]]
     mark: str = ""
     words: bool = False

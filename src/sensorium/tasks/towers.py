@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -72,7 +73,10 @@ def _depth(tower: Trunk) -> SenseTower:
             disparity = read_depth(path).disparity
             yield Piece("depth", steps(disparity), size=_size(disparity))
 
-    return SenseTower(forward=tower, read=lambda path: steps.read(path)[None], pieces=pieces)
+    def read(path: Path, **told: Any) -> Float[Tensor, "1 1 size size"]:
+        return steps.read(path, **told)[None]
+
+    return SenseTower(forward=tower, read=read, pieces=pieces)
 
 
 def _thermal(tower: Trunk) -> SenseTower:
@@ -83,7 +87,10 @@ def _thermal(tower: Trunk) -> SenseTower:
             warmth = read_thermal(path).warmth
             yield Piece("thermal", steps(warmth), size=_size(warmth))
 
-    return SenseTower(forward=tower, read=lambda path: steps.read(path)[None], pieces=pieces)
+    def read(path: Path, **told: Any) -> Float[Tensor, "1 1 size size"]:
+        return steps.read(path, **told)[None]
+
+    return SenseTower(forward=tower, read=read, pieces=pieces)
 
 
 def _motion(tower: Trunk) -> SenseTower:

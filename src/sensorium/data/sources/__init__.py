@@ -15,7 +15,8 @@ from sensorium.data.stream import Source
 KNOWN = (
     "a folder of pictures or of class folders; .jsonl, .csv, .tsv or .parquet with a row a picture; COCO's captions "
     "(.json); tars of WebDataset, also as shard-{000..123}.tar or a folder; a saved Hugging Face dataset; the tables "
-    "of AudioSet, VGGSound, ESC-50, Clotho and AudioCaps; the folders of SUN RGB-D, NYU Depth V2, LLVIP and Ego4D"
+    "of AudioSet, VGGSound, ESC-50, Clotho, AudioCaps and MSR-VTT; the folders of SUN RGB-D, NYU Depth V2, LLVIP and "
+    "Ego4D"
 )
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from sensorium.data.errors import SensoriumError, Unreadable, printable, system_reason
 from sensorium.data.sources.clips import FILMS, SOUNDS, Clips, Sense, files_below, listed, medium, reads, words
+from sensorium.data.sources.films import FIRST, msr_vtt
 
 MEDIA = SOUNDS | FILMS
 MIDS = "class_labels_indices.csv"  # AudioSet's: index, mid, display_name
@@ -45,6 +46,8 @@ def _reader(table: Path) -> Callable[[Path], Clips] | None:
         return clotho
     if re.match(r"(audiocap_id,)?youtube_id,start_time,caption", first):
         return audiocaps
+    if first.startswith(FIRST):
+        return msr_vtt
     return vggsound if head and all(_VGGSOUND.fullmatch(line) for line in head) else None
 
 
