@@ -281,7 +281,7 @@ SETS: Mapping[str, DataSet] = {
         DataSet(
             name="layers",
             about="cut-out photographs with depth (rendered) and heat (generated), 96 px",
-            samples=7400,
+            samples=6500,
             licence=STAMPS.licence,
             megabytes=STAMPS.megabytes,
             read=partial(_made, "layers"),

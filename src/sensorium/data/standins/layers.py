@@ -23,11 +23,11 @@ from sensorium.data.sources.clips import Clips, Sense
 from sensorium.data.standins.cutouts import Cutout, Pixels, Random, cut, cutouts, ground, on_canvas, paint, placed
 from sensorium.data.standins.things import quiet
 
-VERSION = 1  # of what is drawn; another one is drawn anew
+VERSION = 2  # of what is drawn; another one is drawn anew
 SIZE = 96
 FOCAL = 110.0  # pixels: a view of 47 degrees
 GROUNDS = 12
-COUNTS = {"train": 3600, "train pairs": 2400, "test": 600, "unseen": 400, "pairs": 400}
+COUNTS = {"train": 3600, "train pairs": 1600, "test": 600, "unseen": 300, "pairs": 400}
 ABOUT = "cut-out photographs set up in depth: depth exact but rendered, heat generated"
 AIR = 15.0  # °C
 WARMTH = {  # °C of a surface by what stands in the stamp's path; the last that is there holds
@@ -179,12 +179,12 @@ def scene(random: Random, things: Sequence[Cutout], grounds: Sequence[NDArray[np
     for thing, side in zip(things, sides, strict=True):
         pixels = cut(thing.path)
         pixels = pixels[:, ::-1] if random.random() < 0.5 else pixels
-        scale = random.uniform(0.55, 0.95) * SIZE / max(pixels.shape[:2]) * (1 if side is None else 0.62)
+        scale = random.uniform(0.72, 0.95) * SIZE / max(pixels.shape[:2]) * (1 if side is None else 0.62)
         height, width = (each * scale for each in pixels.shape[:2])
         low, high = (0, SIZE) if side is None else (side * SIZE / 2, (side + 1) * SIZE / 2)
         x = random.uniform(low + width / 2, high - width / 2) if width < high - low else (low + high) / 2
         y = random.uniform(height / 2, SIZE - height / 2)
-        by = placed(pixels.shape, (x, y), scale, random.uniform(-0.35, 0.35))
+        by = placed(pixels.shape, (x, y), scale, random.uniform(-0.15, 0.15))
         where = paint(canvas, pixels, by, random.uniform(0.75, 1.15))
         if not where.any():
             continue
