@@ -137,6 +137,26 @@ def test_a_damaged_packet_is_passed_over(tmp_path: Path) -> None:
     assert brightness(segments[8].frames) == pytest.approx([160, 178], abs=4)
 
 
+def test_a_film_that_changes_its_size_keeps_the_first(tmp_path: Path) -> None:
+    frames = [av.VideoFrame.from_ndarray(np.full((48, 64, 3), 100, np.uint8), format="rgb24") for _ in range(20)]
+    frames += [av.VideoFrame.from_ndarray(np.full((96, 128, 3), 200, np.uint8), format="rgb24") for _ in range(20)]
+    with av.open(str(tmp_path / "a.avi"), "w") as container:
+        stream = container.add_stream("mjpeg", rate=10)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuvj420p"
+        second = av.CodecContext.create("mjpeg", "w")
+        second.width, second.height, second.pix_fmt, second.time_base = 128, 96, "yuvj420p", Fraction(1, 10)
+        for i, frame in enumerate(frames):
+            frame.pts, frame.time_base = i, Fraction(1, 10)
+            for packet in (stream if i < 20 else second).encode(frame):
+                packet.stream = stream
+                container.mux(packet)
+    for skip in (0, 1):
+        segments = list(video_segments(tmp_path / "a.avi", skip=skip))
+        assert [segment.frames.shape for segment in segments] == [(3, 2, 48, 64)] * (2 - skip)
+        assert brightness(segments[-1].frames) == pytest.approx([200, 200], abs=4)
+    assert {clip.shape for clip in read_clips(tmp_path / "a.avi", 2.0, 5, 2)} == {(3, 2, 48, 64)}
+
+
 def test_seeking_is_given_up_where_it_does_not_help(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = film(tmp_path / "a.mp4", [9] * 900, keys=600)
     steps: list[int] = []

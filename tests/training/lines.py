@@ -21,7 +21,14 @@ from sensorium.training.chunked import chunked
 from sensorium.training.ema import follow
 from sensorium.training.optimisers import adamw, lamb, lars, sgd
 from sensorium.training.recipe import Batch, Data, Recipe
-from sensorium.training.recipes import dino_txt, dinov3, dinov3_distill, dinov3_gram
+from sensorium.training.recipes import (
+    dino_txt,
+    dinov3,
+    dinov3_distill,
+    dinov3_gram,
+    imagebind,
+    imagebind_tune,
+)
 from sensorium.training.recipes import dinov3_parts as parts
 from sensorium.training.schedules import cosine
 from sensorium.training.world import World
@@ -210,6 +217,33 @@ def worded(settings: Settings, world: World) -> Recipe:
     )
     recipe = dino_txt.dino_txt(s, world)
     return replace(recipe, data=Watched(recipe.data, _before(settings)))
+
+
+BOUND: Mapping[str, Any] = {"width": 64, "depth": 1, "stride": 16, "size": 32, "learning_rate": 2e-3}
+
+
+def bound(settings: Settings, world: World) -> Recipe:
+    """Sound and depth bound to the CLIP in the pairs' folder; its pictures are seen twice before, where drop is 0."""
+    s, seen = settings, 0 if settings.drop else 2
+    given = {**BOUND, "data": (f"{s.data}/pairs.jsonl",), "towers": f"{s.data}/clip", "batch": s.batch}
+    rows = 2 * len((Path(s.data) / "pairs.jsonl").read_text().splitlines())  # a turn for each of the two senses
+    bind = imagebind.Settings(
+        **given, epochs=(s.steps + 0.5) * s.batch / rows, senses=("audio", "depth"), seen=seen, chunk=s.chunk
+    )
+    recipe = imagebind.imagebind(bind, world)
+    return replace(recipe, data=Watched(recipe.data, _before(s)))
+
+
+def tuned(settings: Settings, world: World) -> Recipe:
+    """Adapters for the sound of the binding in the pairs' folder."""
+    s = settings
+    rows = len((Path(s.data) / "pairs.jsonl").read_text().splitlines())
+    tune = imagebind_tune.Settings(
+        data=(f"{s.data}/pairs.jsonl",), model=f"{s.data}/binding", mode="lora", rank=2, batch=s.batch,
+        epochs=(s.steps + 0.5) * s.batch / rows, chunk=s.chunk, learning_rate=1e-2,
+    )  # fmt: skip
+    recipe = imagebind_tune.imagebind_tune(tune, world)
+    return replace(recipe, data=Watched(recipe.data, _before(s)))
 
 
 def clip(settings: Settings, world: World) -> Recipe:

@@ -71,7 +71,7 @@ class View:
         import torch
 
         from sensorium.data.image import read_image
-        from sensorium.tasks.embedding import decoded
+        from sensorium.tasks.decoding import decoded
 
         for block in decoded(self.files, lambda path: self.steps.pixels(read_image(path)), size):
             good = [(path, row) for path, row in block if not isinstance(row, Unreadable)]

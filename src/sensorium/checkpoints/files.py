@@ -1,8 +1,11 @@
 """Weight files of any kind into named tensors, without ever running code that a file carries."""
 
+import ctypes
 import json
+import mmap
 import pickle
 import re
+import sys
 import warnings
 import zipfile
 from argparse import Namespace
@@ -64,6 +67,17 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
     file = _weights_in(path) if path.is_dir() else path
     beside = {name: read_json(file.parent / name) for name in CONFIG_FILES if (file.parent / name).is_file()}
     return Checkpoint(path=path, tensors=dict(_unwrap(_read(file), file)), beside=beside)
+
+
+def scattered(tensors: State) -> State:
+    """The same tensors, of which only single numbers will be read: the system need not read ahead of each."""
+    advise = getattr(ctypes.CDLL(None), "madvise", None) if sys.platform != "win32" else None
+    if advise is None:
+        return tensors
+    for tensor in tensors.values():
+        begin = tensor.data_ptr() & -mmap.PAGESIZE
+        advise(ctypes.c_void_p(begin), ctypes.c_size_t(tensor.data_ptr() + tensor.nbytes - begin), 1)  # MADV_RANDOM
+    return tensors
 
 
 def write_safetensors(tensors: Mapping[str, Tensor], path: Path) -> None:

@@ -2,17 +2,18 @@
 
 import hashlib
 import json
+import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
-from sensorium.checkpoints.files import SUFFIXES, read_checkpoint, write_safetensors
+from sensorium.checkpoints.files import SUFFIXES, Checkpoint, read_checkpoint, scattered, write_safetensors
 from sensorium.checkpoints.format import Config, Format
 from sensorium.checkpoints.formats import (
     PRESETS,
@@ -25,11 +26,14 @@ from sensorium.checkpoints.formats import (
     format_named,
 )
 from sensorium.checkpoints.hub import fetch, is_hub_id
+from sensorium.checkpoints.memory import memory, of_model, part, told
 from sensorium.checkpoints.rename import CheckpointError, listing
 from sensorium.checkpoints.sources import SOURCES, Source
 from sensorium.data import preprocess
+from sensorium.data.kinds import Sense
 from sensorium.data.preprocess import Preprocess
 
+LOG = logging.getLogger(__name__)
 SAMPLES = 64  # numbers of each tensor that go into the fingerprint
 
 
@@ -56,16 +60,28 @@ class Loaded:
         return f"{self.format.family} under the names of {self.format.naming}"
 
 
-def load_model(source: str | Path, *, revision: str | None = None, config: Config | None = None) -> Loaded:
+def load_model(
+    source: str | Path,
+    *,
+    revision: str | None = None,
+    config: Config | None = None,
+    senses: Sequence[Sense] | None = None,
+) -> Loaded:
     """Load weights with their preprocessing; the family is recognised from the names alone.
 
     `source` is a preset (`clip-vit-b-32`), a hub id (`org/name` or `org/name@revision`), a folder as
     transformers, timm or open_clip write it, or a weight file (.safetensors, .npz, OpenAI's .pt, a weights-only
-    .pt/.bin). `config` overrules the sizes read from the files; one that asks for a part of the model (ImageBind with
-    fewer modalities) leaves the other tensors unread. Raises CheckpointError with the remedy.
+    .pt/.bin). `config` overrules the sizes read from the files. `senses` asks for a part of an ImageBind, and so does
+    a config with fewer modalities: the other tensors are left unread, but for the samples that make the fingerprint,
+    which is that of the whole file. What it will take in memory is logged before. Raises CheckpointError with the
+    remedy.
     """
     path, public = locate(source, revision=revision)
     checkpoint = read_checkpoint(path)
+    if senses is not None:
+        config = part(checkpoint, config, senses)
+    if LOG.isEnabledFor(logging.INFO):
+        LOG.info("%s: %s", source, told(memory(checkpoint, config)))
     model, known = build(checkpoint, config)
     steps = known.preprocess(checkpoint, config_of(model))
     return Loaded(
@@ -73,10 +89,39 @@ def load_model(source: str | Path, *, revision: str | None = None, config: Confi
         model=model,
         format=known,
         preprocess=steps,
-        fingerprint=fingerprint(asked_for(checkpoint.tensors, known, config_of(model)), steps),
+        fingerprint=_identity(checkpoint, known, config_of(model), steps),
         path=path,
         source=public,
     )
+
+
+def _identity(checkpoint: Checkpoint, known: Format, config: Config, steps: Preprocess | None) -> str:
+    """The fingerprint of the whole of a checkpoint, also where only a part of it was built."""
+    if len(asked_for(checkpoint.tensors, known, config)) == len(checkpoint.tensors):
+        return fingerprint(checkpoint.tensors, steps)
+    # A mapping of its own is given back when the samples are taken, with what the system read around them.
+    again = scattered(read_checkpoint(checkpoint.path).tensors)
+    return fingerprint(again, known.preprocess(checkpoint, configure(checkpoint, known)))
+
+
+def memory_of(
+    source: str | Path,
+    *,
+    senses: Sequence[Sense] | None = None,
+    precision: Literal["fp32", "bf16"] = "fp32",
+    revision: str | None = None,
+) -> dict[Sense, int]:
+    """How many bytes a model's weights will take in memory, by sense, before they are loaded.
+
+    Only names and shapes are read, of safetensors and of torch's zipped files. Films are seen by the tower of
+    pictures: it is counted once. Raises CheckpointError as `load_model` does.
+    """
+    if source == "pocket":
+        from sensorium.checkpoints.pocket import blank_pocket
+
+        return of_model(blank_pocket(), precision)
+    checkpoint = read_checkpoint(locate(source, revision=revision)[0])
+    return memory(checkpoint, None if senses is None else part(checkpoint, None, senses), precision)
 
 
 def locate(source: str | Path, *, revision: str | None = None) -> tuple[Path, Source | None]:

@@ -169,6 +169,14 @@ def load_tokenizer() -> WordPiece:
     return WordPiece.from_file(locate(LANGUAGE, VOCABULARY))
 
 
+def blank_pocket() -> Pocket:
+    """The embedded default without numbers, for counting: nothing is fetched."""
+    config = load_binding().config
+    with blank():
+        vision, second = (EfficientNetLite(LITE[name]) for name in ("efficientnet-lite2", "efficientnet-lite0"))
+        return Pocket(vision, second, Bert(BERT["minilm-l6"]), config)
+
+
 def load_pocket() -> tuple[Pocket, Preprocess, WordPiece]:
     """The embedded default, ready for inference, with its preprocessing and tokeniser.
 

@@ -12,7 +12,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from sensorium.data.audio import FRAME
-from sensorium.data.audio_stream import open_sound
+from sensorium.data.audio_stream import SILENT, open_sound
 from sensorium.data.errors import Unreadable
 
 
@@ -26,23 +26,27 @@ class SoundSegment:
     rate: int
 
 
-def sound_segments(path: str | os.PathLike[str], *, seconds: float = 2.0) -> Iterator[SoundSegment]:
+def sound_segments(path: str | os.PathLike[str], *, seconds: float = 2.0, skip: int = 0) -> Iterator[SoundSegment]:
     """The sound of a file, or of a film, in stretches of `seconds`, one after the other.
 
     The last one begins earlier where less is left, so that all are equally long; a sound shorter than one stretch is
-    one. Times are those of the film's pictures: what its time stamps leave out is silent.
+    one. Times are those of the film's pictures: what its time stamps leave out is silent. The first `skip` stretches
+    are passed over.
 
     Raises Unreadable: at once where there is no sound, and after the last whole stretch where the file is damaged.
     """
     sound = open_sound(path)
     name, rate = sound.name, sound.rate
-    length, kept, seen, passed = max(1, round(rate * seconds)), torch.zeros(0, 0), 0, 0
+    length = max(1, round(rate * seconds))
+    # What comes last may reach back into the stretch before.
+    passed = max(0, skip - 1) * length
+    seen, kept = (length if skip else 0), torch.zeros(0, 0)
 
     def cut(at: int, end: int) -> SoundSegment:
         waveform = kept[:, at:end].clone()
         return SoundSegment((passed + at) / rate, (passed + at + waveform.shape[1]) / rate, waveform, rate)
 
-    for chunk in sound.chunks:
+    for chunk in sound.begin(passed):
         kept = torch.cat([kept, chunk], dim=1) if kept.numel() else chunk
         while kept.shape[1] - seen >= length:  # of what was given, the last stretch is kept
             yield cut(seen, seen + length)
@@ -56,4 +60,4 @@ def sound_segments(path: str | os.PathLike[str], *, seconds: float = 2.0) -> Ite
     elif kept.shape[1] > seen:
         yield cut(kept.shape[1] - length, kept.shape[1])
     elif not seen:
-        raise Unreadable(name, "holds no sound")
+        raise Unreadable(name, SILENT)

@@ -5,7 +5,7 @@ installed (`pip install 'sensorium[media]'`).
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,17 +17,24 @@ from sensorium.data.errors import Unreadable
 from sensorium.data.media import regular_file
 
 CHUNK = 1 << 16  # samples that are read at once
+STORED = ("PCM_", "FLOAT", "DOUBLE", "ULAW", "ALAW")
+SILENT = "holds no sound"
 APART = 0.02  # seconds by which time stamps and samples may disagree before one is taken for a gap
 
 
 @dataclass(frozen=True)
 class Sound:
-    """An opened sound: samples a second, how long it says that it is (0 where it does not), and its samples to come."""
+    """An opened sound: samples a second, and how long it says that it is (0 where it does not)."""
 
     name: str
     rate: int
     seconds: float
-    chunks: Iterator[Float[Tensor, "channels n"]]
+    begin: Callable[[int], Iterator[Float[Tensor, "channels n"]]]  # its samples but for so many first ones
+
+    @property
+    def chunks(self) -> Iterator[Float[Tensor, "channels n"]]:
+        """All its samples."""
+        return self.begin(0)
 
 
 def open_sound(path: str | os.PathLike[str]) -> Sound:
@@ -49,17 +56,25 @@ def _soundfile(name: str) -> Sound | None:
     except soundfile.LibsndfileError:  # not one of its formats
         return None
 
-    def chunks() -> Iterator[Tensor]:
+    def chunks(passed: int) -> Iterator[Tensor]:
         with file:
             given = 0
             try:
+                # Where every sample is stored by itself, seeking gives the same ones as reading does. In others a
+                # decoder that was moved stumbles; soundfile moves it after each reading, unless it thinks it cannot.
+                if not file.subtype.startswith(STORED):
+                    file.seekable = lambda: False
+                elif passed < file.frames:
+                    given = int(file.seek(passed))
+                while given < passed and (read := len(file.read(min(CHUNK, passed - given), dtype="float32"))):
+                    given += read
                 while len(samples := file.read(CHUNK, dtype="float32", always_2d=True)):
                     given += len(samples)
                     yield torch.from_numpy(samples.T.copy())
             except soundfile.LibsndfileError as error:
                 raise Unreadable(name, f"damaged after {given / file.samplerate:.1f} s ({error})") from error
 
-    return Sound(name, int(file.samplerate), file.frames / file.samplerate, chunks())
+    return Sound(name, int(file.samplerate), file.frames / file.samplerate, chunks)
 
 
 def _av(name: str) -> Sound:
@@ -71,8 +86,10 @@ def _av(name: str) -> Sound:
     try:
         with av.open(name) as container:
             if not container.streams.audio:
-                raise Unreadable(name, "holds no sound")
+                raise Unreadable(name, SILENT)
             heard: Any = container.streams.audio[0]
+            if heard.codec_context is None or not heard.rate:
+                raise Unreadable(name, "its sound is coded in a way that is not known")
             rate = int(heard.rate)
             seconds = float(heard.duration * heard.time_base if heard.duration else (container.duration or 0) / 1e6)
     except (FFmpegError, ValueError) as error:
@@ -103,4 +120,12 @@ def _av(name: str) -> Sound:
         except (FFmpegError, ValueError) as error:
             raise Unreadable(name, f"damaged after {given / rate:.1f} s ({error})") from error
 
-    return Sound(name, rate, seconds, chunks())
+    return Sound(name, rate, seconds, lambda passed: _without(chunks(), passed))
+
+
+def _without(chunks: Iterator[Tensor], passed: int) -> Iterator[Tensor]:
+    for chunk in chunks:
+        left = chunk[:, passed:]
+        passed = max(0, passed - chunk.shape[1])
+        if left.shape[1]:
+            yield left

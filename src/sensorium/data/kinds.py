@@ -16,10 +16,13 @@ from sensorium.data.errors import SensoriumError, Unreadable, system_reason
 from sensorium.data.image import image_format, read_image
 from sensorium.data.media import regular_file
 from sensorium.data.motion_table import header, layout
-from sensorium.data.rasters import COLOURED, EXR, NPY, NPZ
+from sensorium.data.rasters import COLOURED, EXR, NO_ARRAY, NPY, NPZ
 
 Kind = Literal["picture", "video", "sound", "depth", "thermal", "motion", "document"]
 KINDS: tuple[Kind, ...] = ("picture", "video", "sound", "depth", "thermal", "motion", "document")
+
+Sense = Literal["image", "text", "video", "audio", "depth", "thermal", "motion"]  # how a model takes something in
+SENSES: tuple[Sense, ...] = ("image", "text", "video", "audio", "depth", "thermal", "motion")
 
 NAMES: dict[Kind, frozenset[str]] = {
     "depth": frozenset({"depth", "depths", "disparity", "disparities", "depthmap", "depthmaps"}),
@@ -106,7 +109,7 @@ def _array(file: Path, *, npz: bool) -> Kind | None:
                 return "motion"
             return _named(file) or next((kind for kind, known in NAMES.items() if known & set(names)), None)
         array = np.load(file, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile):
+    except (*NO_ARRAY, zipfile.BadZipFile):
         return _named(file)
     if array.dtype.names:
         return "motion" if _axes(array.dtype.names) else None

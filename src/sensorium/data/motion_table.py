@@ -7,6 +7,7 @@ linear_acceleration.x, timestamp_ns. The first three axes are the accelerometer'
 import csv
 import os
 import re
+import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -16,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from sensorium.data.errors import SensoriumError, Unreadable, printable, system_reason
+from sensorium.data.rasters import NO_ARRAY
 from sensorium.data.sources.kept import kept_array
 
 Column = np.ndarray[Any, Any]
@@ -232,7 +234,7 @@ def _arrays(path: Path, columns: Sequence[str] | None) -> dict[str, Column]:
             arrays: dict[str, Any] = {name: loaded[name] for name in loaded.dtype.names or ()} or {"": loaded}
         else:
             arrays = {name: loaded[name] for name in loaded.files}
-    except (ValueError, EOFError, OSError) as error:
+    except (*NO_ARRAY, zipfile.BadZipFile) as error:
         raise Unreadable(path, f"no array that can be read ({str(error)[:60]})") from error
     found: dict[str, Column] = {}
     for name, values in arrays.items():

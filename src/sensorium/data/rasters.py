@@ -9,6 +9,7 @@ import os
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
+from tokenize import TokenError
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,7 @@ from sensorium.data.media import regular_file
 
 EXR, NPY, NPZ = b"\x76\x2f\x31\x01", b"\x93NUMPY", b"PK\x03\x04"
 PREFERRED = ("Z", "depth.Z", "Depth.Z", "Y", "V", "depth", "Depth")  # channels of an EXR that hold one measured number
+NO_ARRAY = (ValueError, EOFError, OSError, MemoryError, OverflowError, SyntaxError, TypeError, TokenError)  # of NumPy
 COLOURED = 3.0  # levels of 255 by which colours differ in the mean where a picture is not gray (JPEG alone makes 1)
 
 
@@ -90,7 +92,7 @@ def _exr(name: str, channel: str | None) -> Raster:
 def _array(name: str, data: bytes) -> np.ndarray[Any, Any]:
     try:
         return np.load(io.BytesIO(data), allow_pickle=False)
-    except (ValueError, EOFError, OSError, MemoryError) as error:
+    except NO_ARRAY as error:
         raise Unreadable(name, f"no array that can be read ({str(error)[:60]})") from error
 
 

@@ -4,10 +4,10 @@ two frames a clip, three crops along the longer side. Only the frames that are u
 
 import math
 import os
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import count
+from itertools import count, islice
 from typing import Any
 
 import numpy as np
@@ -17,6 +17,7 @@ from jaxtyping import Float, Int, UInt8
 from torch import Tensor
 
 from sensorium.data.errors import Unreadable
+from sensorium.data.image import PIXEL_LIMIT
 from sensorium.data.media import clip_times, regular_file
 from sensorium.data.preprocess import CLIP_MEAN, CLIP_STD, Triple
 
@@ -115,18 +116,36 @@ def read_clips(
     return [torch.stack([found[index] for index in indices], dim=1) for indices in wanted]
 
 
-def video_segments(path: str | os.PathLike[str], *, seconds: float = 2.0, frames: int = 2) -> Iterator[VideoSegment]:
+def frames_at(path: str | os.PathLike[str], times: Sequence[float]) -> UInt8[Tensor, "n 3 h w"]:
+    """What a film shows at rising times, in seconds; its last frame where it is over. Raises Unreadable."""
+    with _opened(os.fsdecode(path)) as (container, stream):
+        player = _Player(container, stream)
+        return torch.stack([player.show(time) for time in times])
+
+
+def video_length(path: str | os.PathLike[str]) -> float | None:
+    """How many seconds a film states that it has; None where it states nothing. Raises Unreadable."""
+    with _opened(os.fsdecode(path)) as (container, stream):
+        return _duration(container, stream)
+
+
+def video_segments(
+    path: str | os.PathLike[str], *, seconds: float = 2.0, frames: int = 2, skip: int = 0
+) -> Iterator[VideoSegment]:
     """A film of any length, stretch by stretch: `frames` evenly spaced ones of every `seconds`, the ends among them.
 
     Only one stretch is in memory. A frame counts as shown until the next one, so that frames of unequal length stand
     where they are seen; the last stretch is as long as what is left. A film that states no length is read to its end.
+    The first `skip` stretches are passed over: they are sought, and decoded only where the film cannot be sought in.
 
     Raises Unreadable: at once where it is no film, and after the last whole stretch where it ends before the length
     that it states.
     """
     with _opened(os.fsdecode(path)) as (container, stream):
         duration, player = _duration(container, stream), _Player(container, stream)
-        for number in count():
+        # The stretch before is looked at too: it tells whether the film goes that far.
+        sought = not skip or player.seek((skip - 1) * seconds)
+        for number in count(max(0, skip - 1)) if sought else ():
             begin = number * seconds
             if player.over(begin) or (duration is not None and begin > duration - player.usual / 2):
                 break
@@ -136,9 +155,12 @@ def video_segments(path: str | os.PathLike[str], *, seconds: float = 2.0, frames
             shown = [player.show(time) for time in times]
             if player.over(end):
                 end = min(end, max(player.end, begin + player.usual))
-            yield VideoSegment(begin, end, torch.stack(shown, dim=1))
-        if duration is not None and player.over(duration) and player.end < duration - max(seconds, 1.0):
+            if number >= skip:
+                yield VideoSegment(begin, end, torch.stack(shown, dim=1))
+        if sought and duration is not None and player.over(duration) and player.end < duration - max(seconds, 1.0):
             raise Unreadable(path, f"ends after {player.end:.1f} s of the {duration:.1f} s that it states: cut off?")
+    if not sought:
+        yield from islice(video_segments(path, seconds=seconds, frames=frames), skip, None)
 
 
 @contextmanager
@@ -152,9 +174,13 @@ def _opened(name: str) -> Generator[tuple[Any, Any]]:
         raise Unreadable(name, "films need one more package: pip install 'sensorium[media]'") from None
     try:
         with av.open(name) as container:
-            streams = [each for each in container.streams.video if not _is_cover(each)]
+            streams: list[Any] = [each for each in container.streams.video if not _is_cover(each)]
             if not streams:
                 raise Unreadable(name, "holds no pictures")
+            if streams[0].codec_context is None:
+                raise Unreadable(name, "its pictures are coded in a way that is not known")
+            if streams[0].width * streams[0].height > PIXEL_LIMIT:
+                raise Unreadable(name, f"too many pixels: {streams[0].width} x {streams[0].height}")
             streams[0].thread_type = "AUTO"
             yield container, streams[0]
     except (FFmpegError, ValueError) as error:
@@ -186,11 +212,15 @@ class _Player:
         self.usual = 1 / (_rate(stream) or 25.0)
         self.base, self.origin = float(stream.time_base), stream.start_time or 0
         self.reach, self.end = AHEAD, 0.0
+        # A film may change its size on the way: all its frames are brought to the one that it states.
+        self.sides = {"width": int(stream.width), "height": int(stream.height)}
         self.decoder = container.decode(stream)
         self.shown: Any = None
         self.following = self._next()
         if self.following is None:
             raise ValueError("no frames")
+        if not all(self.sides.values()):
+            self.sides = {"width": self.following.width, "height": self.following.height}
 
     def show(self, time: float) -> UInt8[Tensor, "3 h w"]:
         """The frame that is seen at a time; the last one where the film is over."""
@@ -200,9 +230,21 @@ class _Player:
         slack = min(self.usual / 2, SLACK)
         while self.following is not None and (self.shown is None or self._at(self.following) <= time + slack):
             self.shown, self.following = self.following, self._next()
-        pixels = self.shown.to_ndarray(format="rgb24")
+        pixels = self.shown.to_ndarray(format="rgb24", **self.sides)
         upright = np.rot90(pixels, round(self.shown.rotation / 90)).copy()
         return torch.from_numpy(upright).permute(2, 0, 1)
+
+    def seek(self, time: float) -> bool:
+        """Go on to a time without decoding what lies before; False where that cannot be, and all is to be decoded."""
+        from av.error import FFmpegError
+
+        if time <= self.reach:
+            return True
+        try:
+            self._seek(time, -math.inf)
+        except FFmpegError:
+            return False
+        return self.following is not None and self._at(self.following) <= time
 
     def over(self, time: float) -> bool:
         """Whether nothing is shown any more at a time."""

@@ -100,6 +100,11 @@ def pack(model: nn.Module, *, dtype: torch.dtype | None = None, anyway: bool = F
     return model
 
 
+def is_packable(layer: nn.Module) -> bool:
+    """Whether `pack` replaces a layer where that pays."""
+    return _packable(layer) or _patches(layer)
+
+
 def _precision(layer: nn.Module) -> torch.dtype | None:
     """That of a layer which can be packed, of any other None."""
     return layer.weight.dtype if _packable(layer) or _patches(layer) else None

@@ -29,7 +29,8 @@ from sensorium.data.image import read_image
 from sensorium.data.preprocess import FILTERS
 from sensorium.nn.patch_maps import Kind, patch_maps, sample_map
 from sensorium.nn.vit_like import find_vit
-from sensorium.tasks.embedding import Embedder, Picture, decoded
+from sensorium.tasks.decoding import decoded
+from sensorium.tasks.embedding import Embedder, Picture
 from sensorium.tasks.features import Progress, Report, identity, silent
 
 Named = tuple[str, Picture]  # what a picture is called in messages, and the picture

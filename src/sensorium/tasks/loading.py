@@ -1,6 +1,6 @@
 """`sensorium.load`: one verb from a name to something that embeds."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal, Protocol, runtime_checkable
@@ -9,9 +9,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from sensorium.checkpoints.bindings import is_binding, read_binding
 from sensorium.checkpoints.format import Config
 from sensorium.checkpoints.load import Loaded, fingerprint, load_model, save_model
 from sensorium.data.errors import SensoriumError
+from sensorium.data.kinds import Sense
 from sensorium.data.preprocess import Preprocess
 from sensorium.data.tokenizer import ClipTokenizer
 from sensorium.models.clip import CLIP
@@ -21,7 +23,10 @@ from sensorium.models.imagebind import Trunk as Tower
 from sensorium.models.vit import ViT
 from sensorium.nn.allocator import keep_freed_memory
 from sensorium.nn.packed import pack
-from sensorium.tasks.embedding import Embedder, ImageTower, Precision, TextTower, choose
+from sensorium.tasks.bindings import bound
+from sensorium.tasks.embedding import Blind, Embedder, ImageTower, Precision, TextTower, choose
+from sensorium.tasks.senses import SenseTower
+from sensorium.tasks.towers import bound_senses, films_as_pictures
 
 VOCABULARY = 49408  # CLIP's byte pairs with the two ends
 
@@ -42,33 +47,46 @@ def load(
     *,
     revision: str | None = None,
     config: Config | None = None,
+    senses: Sequence[Sense] | None = None,
     device: str = "auto",
     precision: Precision = "fp32",
 ) -> Embedder | Loaded:
     """A model with its preprocessing, recognised by the names in its file alone.
 
     `source` is `pocket` (the embedded default), a preset such as `clip-vit-b-32` (fetched from the hub once), a
-    hub id (`org/name`, `org/name@revision`), a folder as transformers, timm or open_clip write it, or an official
-    checkpoint file. A model that reads pictures alone comes as an `Embedder`; one that reads words with regions,
-    pages or clips comes as `Loaded`: its `model`, ready to call, and `found`, which says what it is.
-    `precision="auto"` takes bf16 where the hardware multiplies it faster than fp32. Raises CheckpointError naming the
-    file or tensor at fault, with the remedy.
+    hub id (`org/name`, `org/name@revision`), a folder as transformers, timm or open_clip write it, an official
+    checkpoint file, or a binding (senses trained for another model, which is loaded with them). A model that reads
+    pictures alone comes as an `Embedder`; one that reads words with regions, pages or clips comes as `Loaded`: its
+    `model`, ready to call, and `found`, which says what it is. `senses` loads a part of an ImageBind or of a binding,
+    such as ("image", "audio"): the rest is not read, and vectors can be compared with those of the whole.
+    `precision="auto"` takes bf16 where the hardware multiplies it faster than fp32. Raises
+    CheckpointError naming the file or tensor at fault, with the remedy.
     """
     place, digits = choose(device, precision)
     if place.type == "cpu":
         keep_freed_memory()
     if source == "pocket":
+        if senses is not None:
+            raise SensoriumError("pocket is loaded whole: leave senses out")
         return _pocket(place)
-    loaded = load_model(source, revision=revision, config=config)
+    if is_binding(source):
+        binding = read_binding(source)
+        base = load(binding.towers, device=device, precision=precision)
+        return bound(base, binding, source, senses)
+    loaded = load_model(source, revision=revision, config=config, senses=senses)
     loaded.model.to(place)
-    embeds = _sight(loaded.model)[0] is not None and loaded.preprocess is not None
+    embeds = isinstance(loaded.model, ImageBind) or (
+        _sight(loaded.model)[0] is not None and loaded.preprocess is not None
+    )
     if place.type == "cpu":  # rounding is for embedders alone: they run under autocast
         pack(loaded.model, dtype=torch.bfloat16 if digits == "bf16" and embeds else None)
-    if not embeds or loaded.preprocess is None:
+    if not embeds:
         return loaded
     words = _vocabulary(loaded.model)
     tokenizer = None if words is None or words == VOCABULARY else ClipTokenizer.from_file(loaded.folder)
-    whole = _embedder(loaded.model, loaded.preprocess, loaded.fingerprint, loaded.name, tokenizer, place)
+    whole = _embedder(
+        loaded.model, loaded.preprocess or Preprocess(), loaded.fingerprint, loaded.name, tokenizer, place
+    )
     return replace(whole, precision=digits)
 
 
@@ -94,7 +112,7 @@ def _embedder(
     model: nn.Module, steps: Preprocess, mark: str, name: str, tokenizer: ClipTokenizer | None, place: torch.device
 ) -> Embedder:
     image, dim = _sight(model)
-    if image is None:
+    if image is None and not isinstance(model, ImageBind):
         raise SensoriumError(f"{name} does not embed pictures")
     text, scale = _words(model, tokenizer, place)
     features, scores = _before_and_beyond(model)
@@ -102,8 +120,9 @@ def _embedder(
         name=name,
         fingerprint=mark,
         dim=dim,
-        image=image,
+        image=image or Blind(name),
         text=text,
+        senses=_senses(model, image, steps),
         features=features,
         scores=scores,
         preprocess=steps,
@@ -120,6 +139,13 @@ def _sight(model: nn.Module) -> tuple[ImageTower | None, int]:
     if isinstance(model, ImageBind):
         return (None if model.config.vision is None else model.towers["vision"]), model.config.embed
     return (model.represent, model.dim) if isinstance(model, Trunk) else (None, 0)
+
+
+def _senses(model: nn.Module, image: ImageTower | None, steps: Preprocess) -> Mapping[Sense, SenseTower]:
+    """What else it takes in: an ImageBind what it has towers for, a model of pictures films."""
+    if isinstance(model, ImageBind):
+        return bound_senses(model)
+    return {} if image is None else {"video": films_as_pictures(image, steps)}
 
 
 def _before_and_beyond(model: nn.Module) -> tuple[ImageTower | None, ImageTower | None]:
@@ -183,6 +209,7 @@ def _pocket(device: torch.device) -> Embedder:
         dim=model.config.embed,
         image=model.embed_image,
         text=text,
+        senses={"video": films_as_pictures(model.embed_image, preprocess)},
         features=model.represent,
         scores=model.classify,
         preprocess=preprocess,

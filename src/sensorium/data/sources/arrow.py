@@ -45,9 +45,10 @@ class Table:
     def called(self, index: int, /) -> Path | str:
         """The picture's file where the column holds paths; else the row's name, and no picture is read."""
         named, file, row = self._row(index)
-        kinds, kind = need_pyarrow().types, _schema(file).field(self.columns.image).type
+        column = self.columns.image or ""
+        kinds, kind = need_pyarrow().types, _schema(file).field(column).type
         if kinds.is_string(kind) or kinds.is_large_string(kind):
-            values = self._values(named, file, row, (self.columns.image,))
+            values = self._values(named, file, row, (column,))
             return Path(self.columns.sample(values, self.folder, f"{named}:{row + 1}")["image"])
         return f"{named}:{row + 1}"
 

@@ -1,4 +1,5 @@
-"""What a row of a table says of a sample: which columns hold the picture, the text and the number of the class."""
+"""What a row of a table says of a sample: which columns hold the picture, the text and the number of the class, and
+files of other senses beside it."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -11,34 +12,52 @@ from sensorium.data.errors import SensoriumError, Unreadable, printable
 IMAGE = ("image", "path", "file", "filepath", "file_name", "image_path")
 TEXT = ("text", "caption", "captions", "title")
 LABEL = ("label", "class", "cls")
+SENSES = ("audio", "video", "depth", "thermal", "motion")  # files
+FACTS = ("begin", "end", "focal", "baseline", "unit")  # of them: seconds that are meant, what depth must be told
 REMEDY = "fetch the pictures first (img2dataset writes tars that can be read here) and give paths"
 
 
 @dataclass(frozen=True)
 class Columns:
-    """The names of the columns that are read; only the picture's must be there."""
+    """The names of the columns that are read; a picture's must be there, or another sense's. `facts` are of senses."""
 
-    image: str
+    image: str | None
     text: str | None = None
     label: str | None = None
+    senses: tuple[str, ...] = ()
+    facts: tuple[str, ...] = ()
 
     @classmethod
-    def find(cls, names: Sequence[str], where: str) -> "Columns":
-        """The first of the known names for each; capitals do not matter. Raises SensoriumError without a picture."""
+    def find(cls, names: Sequence[str], where: str, *, files: bool = False) -> "Columns":
+        """The first of the known names for each; capitals do not matter. With `files`, other senses count as well.
+
+        Raises SensoriumError where no column holds a picture (or another sense).
+        """
         plain = {name.strip().lower(): name for name in reversed(names)}
         image, text, label = (
             next((plain[name] for name in known if name in plain), None) for known in (IMAGE, TEXT, LABEL)
         )
-        if image is None:
+        senses = tuple(name for name in SENSES if files and name in plain)
+        if image is None and not senses:
             there = ", ".join(printable(name) for name in names) or "nothing"
             if {"url", "image_url"} & plain.keys():
                 there += f"; URLs are not read: {REMEDY}"
             raise SensoriumError(f"{where}: no column {', '.join(IMAGE[:-1])} or {IMAGE[-1]}; it has {there}")
-        return cls(image, text, label)
+        facts = tuple(name for name in FACTS if name in plain) if senses else ()
+        return cls(image, text, label, tuple(plain[name] for name in senses), tuple(plain[name] for name in facts))
 
     def sample(self, row: Mapping[str, Any], folder: Path, where: str) -> dict[str, Any]:
         """A row as a sample, its path taken from `folder`. Raises Unreadable, naming `where`."""
-        sample: dict[str, Any] = {"image": _picture(row.get(self.image), self.image, row, folder, where), "key": where}
+        sample: dict[str, Any] = {"key": where}
+        if self.image is not None:
+            sample["image"] = _picture(row.get(self.image), self.image, row, folder, where)
+        for column in self.senses:
+            if (value := row.get(column)) not in (None, ""):
+                sample[column.strip().lower()] = _file(value, column, folder, where)
+        for column in self.facts:
+            if (value := row.get(column)) not in (None, ""):
+                name = column.strip().lower()
+                sample[name] = str(value) if name == "unit" else _seconds(value, column, where)
         if self.text is not None and (text := row.get(self.text)) not in (None, "", []):
             sample["text"] = texts(text, self.text, where)
         if self.label is not None and (label := row.get(self.label)) not in (None, ""):
@@ -58,6 +77,21 @@ def _picture(value: Any, column: str, row: Mapping[str, Any], folder: Path, wher
     if value.startswith(("http://", "https://", "s3://", "gs://")):
         raise Unreadable(where, f"{column} is a URL, and URLs are not read: {REMEDY}")
     return Path(os.path.join(folder, value))
+
+
+def _file(value: Any, column: str, folder: Path, where: str) -> Path:
+    if not isinstance(value, str):
+        raise Unreadable(where, f"{column} is no path of a file")
+    if value.startswith(("http://", "https://", "s3://", "gs://")):
+        raise Unreadable(where, f"{column} is a URL, and URLs are not read: fetch the file first")
+    return Path(os.path.join(folder, value))
+
+
+def _seconds(value: Any, column: str, where: str) -> float:
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        raise Unreadable(where, f"{column} {value!r:.40} is no number") from None
 
 
 def texts(value: Any, column: str, where: str) -> str | tuple[str, ...]:

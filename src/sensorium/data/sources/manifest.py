@@ -47,7 +47,7 @@ class Manifest:
         names = self._cells(0)
         known = True
         try:
-            columns = Columns.find(names, f"{self.name}:1")
+            columns = Columns.find(names, f"{self.name}:1", files=True)
         except SensoriumError:
             if self.format == "csv" or len(names) != 2 or {"url", "image_url"} & {each.lower() for each in names}:
                 raise
@@ -94,7 +94,7 @@ class Manifest:
         if not isinstance(value, dict):
             raise Unreadable(where, "not a JSON object")
         try:
-            columns = Columns.find(list(value), where)
+            columns = Columns.find(list(value), where, files=True)
         except SensoriumError as error:
             raise Unreadable(where, str(error).removeprefix(f"{where}: ")) from None
         return columns.sample(value, self.file.parent, where)

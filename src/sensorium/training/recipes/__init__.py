@@ -8,5 +8,7 @@ RECIPES = {
     "dinov3-distill": "sensorium.training.recipes.dinov3_distill:dinov3_distill",
     "dinov3-highres": "sensorium.training.recipes.dinov3_highres:dinov3_highres",
     "dinov3-gram": "sensorium.training.recipes.dinov3_gram:dinov3_gram",
+    "imagebind": "sensorium.training.recipes.imagebind:imagebind",
+    "imagebind-tune": "sensorium.training.recipes.imagebind_tune:imagebind_tune",
     "vit": "sensorium.training.recipes.vit:vit",
 }

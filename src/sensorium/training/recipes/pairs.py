@@ -61,12 +61,18 @@ def contrast(
     def losses(batch: Batch, step: int) -> Mapping[str, Tensor]:
         image, text = embed(batch)
         scale = model.log_scale.exp()
-        everybody = world.gather(torch.cat([image, text], dim=-1)) if world.size > 1 else None
-        all_image, all_text = (None, None) if everybody is None else everybody.chunk(2, dim=-1)
-        loss = contrastive(image, text, scale, all_a=all_image, all_b=all_text, offset=world.rank * len(image))
-        return {"contrast": loss, "_scale": scale.detach()}
+        return {"contrast": contrasted(image, text, scale, world), "_scale": scale.detach()}
 
     return losses
+
+
+def contrasted(
+    a: Float[Tensor, "b d"], b: Float[Tensor, "b d"], scale: Float[Tensor, ""], world: World
+) -> Float[Tensor, ""]:
+    """This process's share of the contrast of all processes' pairs, given on the unit sphere."""
+    everybody = world.gather(torch.cat([a, b], dim=-1)) if world.size > 1 else None
+    all_a, all_b = (None, None) if everybody is None else everybody.chunk(2, dim=-1)
+    return contrastive(a, b, scale, all_a=all_a, all_b=all_b, offset=world.rank * len(a))
 
 
 def clamped(model: Towers) -> Callable[[int], None]:
