@@ -6,6 +6,7 @@ Each has its licence, which is shown before it is fetched. They serve training a
 import csv
 import gzip
 import html
+import importlib
 import importlib.util
 import os
 import re
@@ -223,16 +224,15 @@ def _digits_file() -> Path | None:
     return None
 
 
-def _things(progress: Progress | None) -> Opened:
-    from sensorium.data.standins.things import things  # here: they are made of a set of this file
+def _made(name: str, progress: Progress | None) -> Opened:
+    """A set of the stand-ins, which are made of sets of this file; each has a module and a function of its name."""
+    module: Any = importlib.import_module(f"sensorium.data.standins.{name}")
+    return getattr(module, name)(progress=progress)
 
-    return things("train", progress)
 
-
-def _has_things() -> bool:
-    from sensorium.data.standins.things import place
-
-    return place().is_dir()
+def _is_made(name: str) -> bool:
+    module: Any = importlib.import_module(f"sensorium.data.standins.{name}")
+    return module.place().is_dir()
 
 
 def _there(*parcels: Parcel) -> bool:
@@ -266,8 +266,35 @@ SETS: Mapping[str, DataSet] = {
             samples=4896,
             licence=STAMPS.licence,
             megabytes=STAMPS.megabytes,
-            read=_things,
-            ready=_has_things,
+            read=partial(_made, "things"),
+            ready=partial(_is_made, "things"),
+        ),
+        DataSet(
+            name="stamp-sounds",
+            about="photographs of things with their sounds and spoken names, real",
+            samples=3578,
+            licence=STAMPS.licence,
+            megabytes=STAMPS.megabytes,
+            read=partial(_made, "stamp_sounds"),
+            ready=partial(_there, STAMPS),
+        ),
+        DataSet(
+            name="layers",
+            about="cut-out photographs with depth (rendered) and heat (generated), 96 px",
+            samples=6500,
+            licence=STAMPS.licence,
+            megabytes=STAMPS.megabytes,
+            read=partial(_made, "layers"),
+            ready=partial(_is_made, "layers"),
+        ),
+        DataSet(
+            name="exercises",
+            about="motion of a watch (real) with drawn figures (generated), 11 exercises and activities",
+            samples=1672,
+            licence="BSD-3-Clause",
+            megabytes=19,
+            read=partial(_made, "exercises"),
+            ready=partial(_is_made, "exercises"),
         ),
         DataSet(
             name="openclipart",

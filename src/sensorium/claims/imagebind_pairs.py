@@ -1,0 +1,188 @@
+"""The pairs of ImageBind's claim, as tensors: what a sense's trunk reads, kept in the user's cache, and what the frozen
+image tower made of the picture beside it, seen once."""
+
+import hashlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from sensorium.data.audio import AudioSteps
+from sensorium.data.augment import chances
+from sensorium.data.depth import read_depth
+from sensorium.data.image import read_image
+from sensorium.data.motion import Motion, read_motion
+from sensorium.data.paired import Augmented, Paired, sound_at
+from sensorium.data.sense_augment import erase, spec_augment
+from sensorium.data.sources.clips import Clips, Sense
+from sensorium.data.sources.kept import kept_array
+from sensorium.data.standins.exercises import exercises
+from sensorium.data.standins.layers import layers
+from sensorium.data.standins.stamp_sounds import stamp_sounds
+from sensorium.data.stream import Sample, Source
+from sensorium.data.thermal import read_thermal
+from sensorium.training.recipes.imagebind_towers import Towers
+
+VERSION = 1  # of what is kept; another one is made anew
+SETS: Mapping[Paired, Callable[[], Clips]] = {
+    "audio": stamp_sounds,
+    "depth": layers,
+    "thermal": layers,
+    "motion": exercises,
+}
+NAMES: Mapping[Paired, str] = {"audio": "sound", "depth": "depth", "thermal": "heat", "motion": "motion"}
+REAL: Mapping[Paired, str] = {
+    "audio": "real pictures, real sounds",
+    "depth": "real cut-outs, depth rendered",
+    "thermal": "real cut-outs, heat generated",
+    "motion": "motion real, pictures generated",
+}
+SECONDS, STEPS = 5.0, 2000
+SHIFT = 20  # frames of a spectrogram by which a sound may come later or earlier
+
+
+@dataclass(frozen=True, eq=False)
+class Pairs:
+    """One sense's set. `inputs` (n, *input) are as its trunk reads them, row by row of the set."""
+
+    sense: Paired
+    source: Clips
+    inputs: Float[Tensor, "n ..."]
+
+    def rows(self, split: str) -> list[int]:
+        """The numbers of a split's rows; of scenes those with one thing."""
+        return [i for i, row in enumerate(self.source.rows) if row.get("split") == split and len(_labels(row)) == 1]
+
+    def labels(self, rows: Sequence[int]) -> Int[Tensor, " n"]:
+        """The class of each of these rows."""
+        return torch.tensor([_labels(self.source.rows[i])[0] for i in rows])
+
+    def pictures(self, rows: Sequence[int]) -> list[Path]:
+        """The picture of each of these rows."""
+        return [self.source.rows[i]["image"] for i in rows if "image" in self.source.rows[i]]
+
+
+def _labels(row: Sense) -> tuple[int, ...]:
+    return row.get("labels") or (row.get("label", -1),)
+
+
+def pairs_of(sense: Paired) -> Pairs:
+    """A sense's set; read whole from its files once, then from the cache."""
+    source = SETS[sense]()
+    digest = hashlib.sha256("\n".join(row.get("key", "") for row in source.rows).encode()).hexdigest()[:12]
+
+    def build() -> np.ndarray[tuple[int, ...], np.dtype[np.float16]]:
+        return torch.stack([*_inputs(sense, source.rows)]).half().numpy()
+
+    first = source.rows[0][sense] if sense in source.rows[0] else Path()
+    kept = kept_array(first, f"{sense}-{VERSION}-{digest}", build)
+    inputs = torch.from_numpy(np.array(kept))
+    return Pairs(sense, source, inputs if sense == "audio" else _normalised(inputs))
+
+
+def _inputs(sense: Paired, rows: Sequence[Sense]) -> Iterator[Tensor]:
+    """As the product's own loaders read them; a recording is opened once for all of its windows."""
+    steps, opened = AudioSteps(clips=1), dict[Path, Motion]()
+    for row in rows:
+        if sense == "audio":
+            sound = sound_at(row, steps.seconds, 0.0)
+            yield steps(sound.waveform, sound.rate)[0]
+        elif sense == "depth":
+            yield read_depth(row["depth"]).disparity[None]
+        elif sense == "thermal":
+            yield read_thermal(row["thermal"]).warmth[None]
+        else:
+            file = row["motion"]
+            recording = opened.setdefault(file, read_motion(file)) if file not in opened else opened[file]
+            begin = recording.begin + row.get("begin", 0.0)
+            yield recording.window(begin, begin + SECONDS, STEPS)
+
+
+def _normalised(inputs: Float[Tensor, "n c *rest"]) -> Float[Tensor, "n c *rest"]:
+    """Every channel to mean 0 and deviation 1 over the whole set: no published numbers are known for these cameras."""
+    x = inputs.float()
+    axes = [0, *range(2, x.ndim)]
+    return ((x - x.mean(axes, keepdim=True)) / x.std(axes, keepdim=True)).half()
+
+
+def seen(files: Sequence[Path], towers: Towers, *, bf16: bool) -> Float[Tensor, "n 2 d"]:
+    """What the image tower makes of each picture, and of its mirror image; each file is looked at once."""
+    number = {file: i for i, file in enumerate(dict.fromkeys(files))}
+    pixels = torch.stack([towers.steps.pixels(read_image(file)) for file in number])[:, None]
+    device = torch.device("cpu")
+    with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
+        both = torch.stack([towers.see(x, device) for x in (pixels, pixels.flip(-1))], dim=1)
+    return both[[number[file] for file in files]]
+
+
+@dataclass(frozen=True, eq=False)
+class Ready:
+    """A source for the recipe: pairs of training, whose other side was seen already. "seen" (views, d) are vectors of
+    the picture as it is and mirrored; of a caption, where a trunk is taught words themselves."""
+
+    pairs: Pairs
+    rows: Sequence[int]
+    vectors: Float[Tensor, "n views d"]
+
+    @property
+    def name(self) -> str:
+        """The set's."""
+        return self.pairs.source.name
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, index: int, /) -> Sample:
+        row = self.pairs.source.rows[self.rows[index]]
+        return {**row, "seen": self.vectors[index], "input": self.pairs.inputs[self.rows[index]]}
+
+
+@dataclass(frozen=True)
+class Prepare:
+    """One of a pair's views, and the sense: mirrored with its picture, shifted, masked."""
+
+    sense: Paired
+    augmented: Augmented
+
+    def __call__(self, sample: Sample, generator: torch.Generator) -> Mapping[str, Tensor]:
+        """{"seen": a vector, and the sense}."""
+        view, right, down = chances(generator, 3)
+        number = int(view * len(sample["seen"]))
+        x: Tensor = sample["input"].float()
+        if self.sense == "audio":
+            x = x.roll(round((2 * right - 1) * SHIFT), -1)
+            x = spec_augment(x, generator, bins=self.augmented.bins, frames=self.augmented.frames)
+        elif self.sense != "motion":
+            side = x.shape[-1] // 12
+            x = x.flip(-1) if number else x
+            x = x.roll((round((2 * down - 1) * side), round((2 * right - 1) * side)), (-2, -1))
+            x = erase(x, generator, chance=self.augmented.erased)
+        return {"seen": sample["seen"][number], self.sense: x}
+
+
+@dataclass(frozen=True, eq=False)
+class Remembered:
+    """A source whose picture files are decoded once and then stay in memory: small ones only."""
+
+    source: Source
+    pixels: dict[int, np.ndarray[tuple[int, ...], np.dtype[np.uint8]]] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        """The source's."""
+        return self.source.name
+
+    def __len__(self) -> int:
+        return len(self.source)
+
+    def __getitem__(self, index: int, /) -> Sample:
+        sample = self.source[index]
+        if not isinstance(sample["image"], Path):
+            return sample
+        if index not in self.pixels:
+            self.pixels[index] = np.asarray(read_image(sample["image"]))
+        return {**sample, "image": self.pixels[index]}
