@@ -267,3 +267,34 @@ def test_what_cannot_be_measured(
     given, out, err = run(capsys, *words)
     assert said in err
     assert (given, out) == (code, "")
+
+
+def test_hostile_files_are_named_and_left_out(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    import soundfile  # pyright: ignore[reportMissingTypeStubs]
+
+    writer: Any = soundfile
+    for word in ("dog", "cat"):
+        sound(place / f"all/{word}/a.wav", word)
+        film(place / f"all/{word}/a.mp4", [gray(word)] * 20)
+        motion(place / f"all/{word}/imu.csv", [1.0] if word == "cat" else [0.001])
+    writer.write(place / "all/dog/none.wav", np.zeros(0), 16000)
+    whole = (place / "all/cat/a.mp4").read_bytes()
+    (place / "all/cat/cut.mp4").write_bytes(whole[: len(whole) // 3])
+    rows = (place / "all/cat/imu.csv").read_text().splitlines()
+    (place / "all/cat/imu off.csv").write_text("\n".join([rows[0], *(f"{i / 10},0,0,0,0,0,0" for i in range(60))]))
+    np.save(place / "all/dog/depth.npy", np.full((24, 32), np.nan, np.float32))
+    heard = found(capsys, "zero-shot", "--data", "all", "--from", "audio")
+    assert heard["value"] == 1
+    reasons = {Path(each["path"]).name: each["reason"] for each in heard["unreadable"]}
+    assert set(reasons) == {"none.wav", "a.mp4", "cut.mp4"}, "silent films have no sound"
+    seen = found(capsys, "zero-shot", "--data", "all", "--from", "video")
+    assert (seen["value"], seen["files"], [Path(each["path"]).name for each in seen["unreadable"]]) == (
+        1,
+        2,
+        ["cut.mp4"],
+    )
+    moved = found(capsys, "zero-shot", "--data", "all", "--from", "motion")
+    assert (moved["value"], moved["files"]) == (1, 2)
+    assert "reads zero throughout" in moved["unreadable"][0]["reason"]
+    code, _, err = run(capsys, "zero-shot", "--data", "all", "--from", "depth")
+    assert (code, "none of the 1 files could be read" in err) == (1, True)
