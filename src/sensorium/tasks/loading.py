@@ -188,6 +188,7 @@ def save(model: Embedder | Loaded | nn.Module, folder: str | Path, *, naming: st
 def _pocket(device: torch.device) -> Embedder:
     from sensorium.checkpoints.pocket import fingerprint as pocket_fingerprint
     from sensorium.checkpoints.pocket import load_pocket
+    from sensorium.tasks.hearing import Hearing
 
     model, preprocess, tokenizer = load_pocket()
     model.to(device)
@@ -202,7 +203,7 @@ def _pocket(device: torch.device) -> Embedder:
         dim=model.config.embed,
         image=model.embed_image,
         text=text,
-        senses={"video": films_as_pictures(model.embed_image, preprocess)},
+        senses={"video": films_as_pictures(model.embed_image, preprocess), "audio": Hearing(device).tower},
         features=model.represent,
         scores=model.classify,
         preprocess=preprocess,

@@ -130,14 +130,15 @@ def _film(seen: SenseTower | None, heard: SenseTower | None, path: Path, skip: i
     """Pictures and sound of a film by the time at which they begin, pictures first.
 
     Of the pieces that are skipped, half are pictures and half are sound, as long as both go on; whether they do is
-    asked of the last of each. A film of which one ends much sooner is gone through from its beginning.
+    asked of the last of each. A film of which one ends much sooner, or in which words come between, is gone
+    through from its beginning.
     """
     if seen is None or heard is None:
         tower = seen or heard
         assert tower is not None
         yield from tower.pieces(path, skip)
         return
-    half = skip // 2
+    half = 0 if heard.words else skip // 2
     sides = [_Side(tower, path, half) for tower in (seen, heard)]
     over = skip - 2 * half
     if sides[1].shorter and (silence := _Side(heard, path, 0)).next() is None:  # no sound at all

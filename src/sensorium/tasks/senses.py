@@ -44,11 +44,15 @@ class SenseTower:
     forward  (b, *input) to (b, dim), not normalised
     read     a whole file as the paper reads it: (clips, *input); one vector of it is the mean of its clips'
     pieces   (file, skip): the pieces of a file of any length in bounded memory, without the first `skip`
+    mark     identity of what the model's fingerprint leaves out: vectors by another mark cannot be compared
+    words    whether it gives what was said as text between its own pieces, whenever somebody speaks
     """
 
     forward: Callable[[Tensor], Tensor]
     read: Callable[[Path], Tensor]
     pieces: Callable[[Path, int], Iterator[Piece]]
+    mark: str = ""
+    words: bool = False
 
 
 @dataclass(frozen=True)
