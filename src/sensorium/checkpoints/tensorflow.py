@@ -98,6 +98,12 @@ def _fields(record: bytes) -> Iterator[tuple[int, int | bytes]]:
             raise ValueError(f"a field of type {key & 7}")
 
 
+def _inside(value: int | bytes) -> bytes:
+    if isinstance(value, int):
+        raise ValueError("a number where a message should stand")
+    return value
+
+
 def _tensor(record: bytes, data: bytes) -> torch.Tensor | None:
     fields = dict(_fields(record))
     kind, offset, size = (int(fields.get(number, 0)) for number in (1, 4, 5))
@@ -105,5 +111,5 @@ def _tensor(record: bytes, data: bytes) -> torch.Tensor | None:
         return None
     if offset + size > len(data):
         raise ValueError("its data file is too short")
-    shape = [int(dict(_fields(side)).get(1, 0)) for _, side in _fields(bytes(fields.get(2, b"")))]
+    shape = [int(dict(_fields(_inside(side))).get(1, 0)) for _, side in _fields(_inside(fields.get(2, b"")))]
     return torch.from_numpy(np.frombuffer(data, "<f4", size // 4, offset).reshape(shape).copy())

