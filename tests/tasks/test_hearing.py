@@ -11,7 +11,7 @@ import skimage
 import torch
 
 import sensorium
-from sensorium.checkpoints.moonshine import SPEECH
+from sensorium.checkpoints.moonshine import SPEECH, Heard
 from sensorium.data.audio import read_audio
 from sensorium.data.errors import Unreadable
 from sensorium.data.packages import locate
@@ -103,6 +103,26 @@ def test_without_the_package_for_speech_there_are_stretches_alone(pocket, speech
     assert {piece.sense for piece in found} == {"audio"}
     assert same(pieces(pocket, speech, 4), found[4:])
     assert not sensorium.load("pocket").senses["audio"].words
+
+
+@pytest.mark.parametrize(
+    ("heard", "kept"),
+    [
+        (Heard("A boat sails across the lake.", -0.1), ["A boat sails across the lake."]),
+        (Heard("A boat sails across the lake.", -0.9), []),  # it was another language
+        (Heard("They are the one in the world, " * 4, -0.1), []),
+        (Heard("Yes. No. We saw a boat. Look!", -0.1), ["Yes. No. We saw a boat.", "Look!"]),
+        (Heard("...", -0.1), []),
+    ],
+)
+def test_what_was_not_understood_is_not_said(monkeypatch, heard, kept):
+    monkeypatch.setattr(hearing, "recogniser", lambda: lambda samples: heard)
+    speech = hearing.Speech()
+    assert not list(speech.take(noise(2.0), 4.0))
+    found = list(speech.rest())
+    assert [piece.input for piece in found] == kept
+    if kept:
+        assert (found[0].begin, found[-1].end) == pytest.approx((4.0, 6.0))
 
 
 @pytest.mark.parametrize("thing", list(RENDERED))

@@ -29,7 +29,7 @@ LONGEST = 10.0  # seconds of speech that are read at once
 PAUSE = RATE // 20  # samples over which loudness is measured, to cut speech where it is quietest
 SPOKEN = 0.5  # how surely somebody speaks in a stretch before it is read
 SHORT = 3  # words of a sentence that does not stand alone
-SURE = -0.6  # mean log-probability of its words below which speech was not understood: another language, or a song
+SURE = -0.5  # mean log-probability of its words below which speech was not understood: another language, or a song
 
 
 class Hearing:
@@ -120,8 +120,14 @@ class Speech:
         self.samples, self.begin = torch.zeros(0), begin + len(samples) / RATE
         if len(samples):
             heard = recogniser()(samples)
-            if heard.surety >= SURE:
+            if heard.surety >= SURE and not _rambles(heard.words):
                 yield from _sentences(heard.words, begin, self.begin)
+
+
+def _rambles(words: str) -> bool:
+    """Whether a few words come again and again, as they do where the model lost the thread."""
+    said = words.lower().split()
+    return len(set(said)) < len(said) / 3
 
 
 def _sentences(words: str, begin: float, end: float) -> Iterator[Piece]:
