@@ -102,7 +102,10 @@ def test_without_the_package_for_speech_there_are_stretches_alone(pocket, speech
     found = pieces(pocket, speech)
     assert {piece.sense for piece in found} == {"audio"}
     assert same(pieces(pocket, speech, 4), found[4:])
-    assert not sensorium.load("pocket").senses["audio"].words
+    deaf = sensorium.load("pocket")
+    assert not deaf.senses["audio"].words
+    assert deaf.mark("audio") != pocket.mark("audio")
+    assert deaf.mark("image") == pocket.mark("image") == ""
 
 
 @pytest.mark.parametrize(

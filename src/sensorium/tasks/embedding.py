@@ -147,6 +147,10 @@ class Embedder:
             return not isinstance(self.image, Blind)
         return self.text is not None if sense == "text" else sense in self.senses
 
+    def mark(self, sense: Sense) -> str:
+        """Identity of what `fingerprint` leaves out of a sense: by another mark files are to be taken in anew."""
+        return self.senses[sense].mark if sense in self.senses else ""
+
     @property
     def kinds(self) -> tuple[Kind, ...]:
         """The kinds of files that it can take in."""

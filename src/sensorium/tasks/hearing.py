@@ -15,7 +15,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from sensorium.checkpoints.ear import ear_mark, load_ear
-from sensorium.checkpoints.moonshine import can_read_speech, recogniser
+from sensorium.checkpoints.moonshine import SPEECH, can_read_speech, recogniser
 from sensorium.data.audio import resample
 from sensorium.data.audio_segments import SoundSegment, sound_segments
 from sensorium.data.errors import Unreadable
@@ -42,7 +42,8 @@ class Hearing:
     def tower(self) -> SenseTower:
         """The sense as an embedder has it."""
         words = can_read_speech()
-        return SenseTower(forward=self.forward, read=self.read, pieces=self.pieces, mark=ear_mark(), words=words)
+        mark = f"{ear_mark()}+{SPEECH.requirement}" if words else ear_mark()
+        return SenseTower(forward=self.forward, read=self.read, pieces=self.pieces, mark=mark, words=words)
 
     @cached_property
     def ear(self) -> Ear:

@@ -44,7 +44,7 @@ class SenseTower:
     forward  (b, *input) to (b, dim), not normalised
     read     a whole file as the paper reads it: (clips, *input); one vector of it is the mean of its clips'
     pieces   (file, skip): the pieces of a file of any length in bounded memory, without the first `skip`
-    mark     identity of what the model's fingerprint leaves out: vectors by another mark cannot be compared
+    mark     identity of what the model's fingerprint leaves out: a file is taken in anew by another mark
     words    whether it gives what was said as text between its own pieces, whenever somebody speaks
     """
 
