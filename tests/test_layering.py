@@ -60,6 +60,7 @@ def test_model_files_stand_alone_but_for_citations() -> None:
     """A paper's file imports shared parts, and another file only where the paper builds on it or it holds its parts."""
     cited = {
         "dinotxt": {"clip", "dinov3"},
+        "ear": {"yamnet"},
         "imagebind": {"clip"},
         "layoutlmv2": {"document_heads", "page_encoder"},
         "pocket": {"bert", "efficientnet"},

@@ -1,7 +1,8 @@
 import pytest
 import torch
 
-from sensorium.models.efficientnet import PRESETS, EfficientNetLite, SameConv, fold_norms, scaled_channels
+from sensorium.models.efficientnet import PRESETS, EfficientNetLite, fold_norms, scaled_channels
+from sensorium.nn.same_conv import SameConv
 from sensorium.nn.blank import blank
 
 

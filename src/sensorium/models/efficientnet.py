@@ -12,6 +12,8 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from sensorium.nn.same_conv import SameConv
+
 # (repeats, kernel, stride, expansion, out channels): table 1 of the paper, the B0 network every size is scaled from
 STAGES = (
     (1, 3, 1, 1, 16),
@@ -41,22 +43,6 @@ PRESETS = {
     "efficientnet-lite1": EfficientNetLiteConfig(1.0, 1.1, 240),
     "efficientnet-lite2": EfficientNetLiteConfig(1.1, 1.2, 260),
 }
-
-
-class SameConv(nn.Conv2d):
-    """A convolution padded as TensorFlow's SAME: the odd pixel goes to the right and bottom.
-
-    The weights were trained so; symmetric padding shifts every strided layer by half a pixel.
-    """
-
-    def forward(self, input: Float[Tensor, "b c h w"]) -> Float[Tensor, "b d h2 w2"]:
-        """Convolve; h and w shrink by the stride, rounded up."""
-        kernel, stride = self.kernel_size[0], self.stride[0]
-        if stride == 1:
-            return F.conv2d(input, self.weight, self.bias, 1, kernel // 2, 1, self.groups)
-        over = [max((math.ceil(n / stride) - 1) * stride + kernel - n, 0) for n in input.shape[2:]]
-        x = F.pad(input, (over[1] // 2, over[1] - over[1] // 2, over[0] // 2, over[0] - over[0] // 2))
-        return F.conv2d(x, self.weight, self.bias, stride, 0, 1, self.groups)
 
 
 class ConvNorm(nn.Module):

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from sensorium.models.efficientnet import SameConv
+from sensorium.nn.same_conv import SameConv
 
 RATE = 16000
 FRAME, HOP, SIZE = 400, 160, 512  # samples: 25 ms every 10 ms, and those of the Fourier transform
