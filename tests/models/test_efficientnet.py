@@ -2,8 +2,8 @@ import pytest
 import torch
 
 from sensorium.models.efficientnet import PRESETS, EfficientNetLite, fold_norms, scaled_channels
-from sensorium.nn.same_conv import SameConv
 from sensorium.nn.blank import blank
+from sensorium.nn.same_conv import SameConv
 
 
 @pytest.mark.parametrize(("name", "count"), [("efficientnet-lite0", 4_652_008), ("efficientnet-lite2", 6_092_072)])

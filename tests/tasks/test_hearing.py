@@ -12,12 +12,14 @@ import torch
 
 import sensorium
 from sensorium.checkpoints.moonshine import SPEECH, Heard
-from sensorium.data.audio import read_audio
+from sensorium.data.audio import read_audio, resample
 from sensorium.data.errors import Unreadable
 from sensorium.data.packages import locate
 from sensorium.tasks import hearing
+from sensorium.tasks.pieces import pieces as of_file
 from sensorium.tasks.senses import Job
-from tests.rendered_sounds import RENDERED, noise, write
+from tests.data.test_segments import film
+from tests.rendered_sounds import RATE, RENDERED, noise, write
 
 READING = "moonshine_voice/assets/two_cities.wav"
 READ_ALOUD = replace(SPEECH, files={READING: "f3348494d77cb74a02862f5e685ed09faf3e75832c5cc5c80703282c2cd8b52e"})
@@ -96,6 +98,18 @@ def test_stretches_of_a_speech_are_those_of_two_seconds(pocket, speech):
 @pytest.mark.parametrize("skip", [1, 5, 6, 13])
 def test_from_any_piece_on_the_rest_is_the_same(pocket, speech, skip):
     assert same(pieces(pocket, speech, skip), pieces(pocket, speech)[skip:])
+
+
+def test_a_film_is_seen_and_heard_and_listened_to_and_goes_on_where_it_was_left(pocket, speech, tmp_path):
+    samples, rate = read_audio(speech)
+    path = film(
+        tmp_path / "talk.mp4", list(range(100, 220)), sound=resample(samples[:, : 12 * rate], rate, RATE).numpy()
+    )
+    whole = list(of_file(pocket, path, "video"))
+    assert {piece.sense for piece in whole} == {"video", "audio", "text"}
+    assert any("best of times" in piece.input for piece in whole if piece.sense == "text")
+    for skip in (1, 4, len(whole) - 2):
+        assert same(list(of_file(pocket, path, "video", skip)), whole[skip:])
 
 
 def test_without_the_package_for_speech_there_are_stretches_alone(pocket, speech, without_words):
