@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 import uvicorn
-from playwright.sync_api import Page, expect, sync_playwright
+from playwright.sync_api import Page, Route, expect, sync_playwright
 
 from sensorium.app.guard import names_of
 from sensorium.app.serving import listen
@@ -158,6 +158,23 @@ def test_a_film_that_no_browser_plays_is_encoded_in_stretches(page: Page):
     assert time + offset == pytest.approx(first, abs=0.1)
     assert page.evaluate("document.getElementById('viewer-film').videoWidth") == 160
     expect(page.locator("#viewer-cannot")).to_contain_text("encoded anew")
+
+
+def test_encoded_stretches_go_on_into_one_another(page: Page):
+    page.route("**/player.js", short_stretches)
+    page.reload()
+    expect(page.locator(".tile")).to_have_count(8)
+    view(page, "old.avi")
+    until(page, "viewer-film", "m.readyState >= 2")
+    page.evaluate("document.getElementById('viewer-film').play()")
+    until(page, "viewer-film", "m.currentSrc.includes('begin=1.5') && !m.paused && m.currentTime > 0.6")
+    page.unroute("**/player.js")
+
+
+def short_stretches(route: Route) -> None:
+    """The page's player with stretches of two seconds, so that nobody waits for half a minute."""
+    answer = route.fetch()
+    route.fulfill(response=answer, body=answer.text().replace("const STRETCH = 30;", "const STRETCH = 2;"))
 
 
 def test_kinds_are_filtered_and_the_address_keeps_it(page: Page):

@@ -100,7 +100,8 @@ def print_report(report: "Report", model: Chooses | None = None, *, interrupted:
     line = ", ".join(said) or "nothing to do: no files there that the model takes in"
     console.print(f"[mark]{'Stopped' if interrupted else 'Indexed'}[/]: {line}")
     if report.embedded:
-        took = f"{duration(report.seconds)}, {rate(report):.1f} files per second"
+        took = duration(report.seconds)
+        took += f", {rate(report):.1f} files per second" if rate(report) >= 1 else ""  # films take their time
         console.print(f"[quiet]{count(report.embedded, 'file')} understood in {took}")
     for sentence in [] if model is None else left_out(report.skipped, model):
         console.print(sentence, markup=False)

@@ -12,6 +12,14 @@ export function createPlayer(film, sound, said) {
   let whole = true;
   let asked = 0;
 
+  // One encoded stretch goes on into the next.
+  for (const each of [film, sound]) {
+    each.addEventListener("ended", () => {
+      const end = offset + each.duration;
+      if (each === medium && !whole && end < (file.seconds ?? 0) - LEAD) start({ begin: end }, { play: true });
+    });
+  }
+
   // Play from a moment; without one, from the beginning, when the reader says so.
   function start(moment, { play }) {
     const begin = moment?.begin ?? 0;
@@ -20,7 +28,7 @@ export function createPlayer(film, sound, said) {
     const until = Math.min(from + STRETCH, Math.max(file.seconds ?? Infinity, from + 1));
     load(`/stretch/${file.id}?begin=${from.toFixed(2)}&end=${until.toFixed(2)}`, from, begin, play);
     said.hidden = false;
-    said.textContent = `This browser does not play the file itself: ${STRETCH} seconds of it are encoded anew. Choose a moment for others.`;
+    said.textContent = `This browser does not play the file itself: it is encoded anew, ${STRETCH} seconds at a time.`;
   }
 
   function load(address, from, begin, play) {
