@@ -6,10 +6,12 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from sensorium.app.heard import as_mp4, as_wav, heard
 from sensorium.app.shown import GREEN, show, thumbnail
+from sensorium.data.audio_stream import open_sound
 from sensorium.data.errors import Unreadable
 from sensorium.data.kinds import kind_of
 from tests.app.everything import COLOURS_OF_FILM, KINDS, RATE, tones, write_everything, write_film
@@ -135,3 +137,21 @@ def test_a_stretch_of_a_film_is_encoded_for_every_browser(tmp_path: Path, sound:
     assert len(frames) == 40
     for at, colour in ((2, "green"), (20, "blue"), (38, "yellow")):
         assert np.abs(frames[at] - COLOURS[colour]).max() < 16
+
+
+@pytest.mark.parametrize("channels", [1, 8])
+def test_sound_of_many_channels(tmp_path: Path, channels: int):
+    """PyAV ends the process where it is asked for eight planes."""
+    with av.open(str(tmp_path / "a.mkv"), "w") as container:
+        stream = container.add_stream("flac", rate=48000, layout="mono" if channels == 1 else "7.1")
+        wave = (np.sin(np.arange(48000 * 3)[:, None] / 20 + np.arange(channels)) * 9000).astype(np.int16)
+        frame = av.AudioFrame.from_ndarray(wave.reshape(1, -1), format="s16", layout=stream.layout.name)
+        frame.rate, frame.pts = 48000, 0
+        container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+    sound = heard(tmp_path / "a.mkv", 1.0, 2.0)
+    np.testing.assert_allclose(sound.waveform.numpy(), wave[48000:96000].T / 32768, atol=1e-4)
+    whole = torch.cat(list(open_sound(tmp_path / "a.mkv").chunks), dim=1)
+    np.testing.assert_allclose(whole.numpy(), wave.T / 32768, atol=1e-4)
+    with av.open(BytesIO(as_wav(tmp_path / "a.mkv", 0, 1))) as played:
+        assert played.streams.audio[0].channels == min(channels, 2)

@@ -1,9 +1,10 @@
 import os
+from pathlib import Path
 
 import pytest
 
 from sensorium.data.errors import Unreadable
-from sensorium.data.folder import find_images
+from sensorium.data.folder import find_files, find_images
 
 
 def names(root):
@@ -72,3 +73,35 @@ def test_a_root_that_is_not_there_raises_at_once(tmp_path):
         find_images(tmp_path / "gone")
     with pytest.raises(Unreadable, match="not a possible"):
         find_images("a\0b")
+
+
+def test_files_of_every_kind_are_found_and_what_is_only_perhaps_of_one(tmp_path: Path) -> None:
+    for name in (
+        "a.PNG",
+        "b.mp4",
+        "c.flac",
+        "d.pdf",
+        "e.exr",
+        "f.csv",
+        "g.npy",
+        "h.parquet",
+        "i.txt",
+        "j.py",
+        ".k.mp4",
+    ):
+        (tmp_path / name).touch()
+    (tmp_path / "l.mp4").symlink_to(tmp_path / "nowhere")
+    (tmp_path / "m.csv").symlink_to(tmp_path / "nowhere")
+    found = [(type(each).__name__, Path(getattr(each, "path", each)).name) for each in find_files(tmp_path)]
+    assert [name for kind, name in found if kind != "Unreadable"] == [
+        "a.PNG",
+        "b.mp4",
+        "c.flac",
+        "d.pdf",
+        "e.exr",
+        "f.csv",
+        "g.npy",
+        "h.parquet",
+    ]
+    assert [name for kind, name in found if kind == "Unreadable"] == ["l.mp4"], "a table is told of only as a motion"
+    assert [path.name for path in find_images(tmp_path)] == ["a.PNG"]

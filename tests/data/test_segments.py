@@ -166,6 +166,15 @@ def test_seeking_is_given_up_where_it_does_not_help(tmp_path: Path, monkeypatch:
     assert len(steps) < 2500, "going back to the first key frame every time would take 7,000"
 
 
+def test_a_frame_that_would_stand_for_hours(tmp_path: Path) -> None:
+    path = film(tmp_path / "a.mkv", [0, 100, 200], [0, 1, 20_000])
+    seen: list[float] = []
+    with pytest.raises(Unreadable, match="nothing new is shown for an hour from 0 s on: damaged time stamps"):
+        seen.extend(segment.begin for segment in video_segments(path, seconds=100))
+    assert seen[-1] == 3600
+    assert next(video_segments(path, seconds=100, skip=40)).begin == 4000, "asked for, it is there"
+
+
 def test_headers_that_would_take_all_memory(tmp_path: Path) -> None:
     soundfile.write(tmp_path / "a.wav", np.zeros(16000), 16000)
     data = bytearray((tmp_path / "a.wav").read_bytes())

@@ -4,7 +4,6 @@ Times are a film's: they count from its first picture, as the index counts them.
 """
 
 import io
-import math
 import os
 import wave
 from collections.abc import Generator, Iterator
@@ -18,6 +17,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from sensorium.data.audio_stream import channels_of
 from sensorium.data.errors import Unreadable
 from sensorium.data.media import regular_file
 
@@ -186,14 +186,14 @@ def _samples(container: Any, begin: float, end: float) -> Iterator[tuple[float, 
 
     stream: Any = container.streams.audio[0]
     rate = int(stream.rate)
-    planar: Any = av.AudioResampler(format="fltp")
+    packed: Any = av.AudioResampler(format="flt")
     for at, frame in _decoded(container, stream, begin):
         if at >= end:
             return
         frame.pts = None  # the resampler would fill what it takes for gaps
-        for piece in planar.resample(frame):
-            samples = piece.to_ndarray()
+        for piece in packed.resample(frame):
+            samples = channels_of(piece)
             skip = max(0, round((begin - at) * rate))
-            keep = math.ceil((end - at) * rate)
+            keep = round((end - at) * rate)
             if skip < samples.shape[1] and keep > 0:
                 yield max(at, begin), samples[:, skip:keep]

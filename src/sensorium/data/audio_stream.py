@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -81,6 +82,12 @@ def _soundfile(name: str) -> Sound | None:
     return Sound(name, int(file.samplerate), file.frames / file.samplerate, chunks)
 
 
+def channels_of(packed: Any) -> np.ndarray[Any, Any]:
+    """(channels, n) samples of a frame of PyAV that is packed: of planar ones with eight channels or more it reads what
+    is not there, and the process ends."""
+    return np.ascontiguousarray(packed.to_ndarray().reshape(-1, packed.layout.nb_channels).T)
+
+
 def _av(name: str) -> Sound:
     try:
         import av
@@ -107,10 +114,10 @@ def _av(name: str) -> Sound:
                 stream: Any = (film or container.streams.audio)[0]
                 zero = float((stream.start_time or 0) * stream.time_base)
                 limit = int(((container.duration or 0) / 1e6 + 1) * rate)
-                planar: Any = av.AudioResampler(format="fltp")
+                packed: Any = av.AudioResampler(format="flt")
                 for frame in container.decode(audio=0):
-                    for piece in planar.resample(frame):
-                        samples = torch.from_numpy(piece.to_ndarray())
+                    for piece in packed.resample(frame):
+                        samples = torch.from_numpy(channels_of(piece))
                         if piece.pts is not None:
                             late = round((float(piece.pts * piece.time_base) - zero) * rate) - given
                             if APART * rate < late < limit - given:

@@ -24,6 +24,7 @@ from sensorium.data.preprocess import CLIP_MEAN, CLIP_STD, Triple
 AHEAD = 2.0  # seconds: a frame farther on than this is sought, a nearer one is reached by decoding
 SLACK = 0.01  # seconds by which a time stamp may be rounded up
 NARROW = 100  # times as long as wide, or more: scaled up, a frame would take gigabytes
+STILL = 3600.0  # seconds for which one frame may stand: a time stamp beyond is damaged
 DAMAGED = 100  # packets in a row that cannot be decoded are the end
 
 
@@ -139,14 +140,19 @@ def video_segments(
         duration, player = _duration(container, stream), _Player(container, stream)
         # The stretch before is looked at too: it tells whether the film goes that far.
         sought = not skip or player.seek((skip - 1) * seconds)
+        since, last = max(0, skip - 1) * seconds, None
         for number in count(max(0, skip - 1)) if sought else ():
             begin = number * seconds
+            if begin - since > STILL:
+                raise Unreadable(path, f"nothing new is shown for an hour from {since:.0f} s on: damaged time stamps?")
             if player.over(begin) or (duration is not None and begin > duration - player.usual / 2):
                 break
             end = min(begin + seconds, math.inf if duration is None else duration)
             span = max(0.0, end - begin - player.usual)
             times = [begin + span * i / max(frames - 1, 1) for i in range(frames)]
             shown = [player.show(time) for time in times]
+            if player.shown.pts != last:
+                since, last = begin, player.shown.pts
             if player.over(end):
                 end = min(end, max(player.end, begin + player.usual))
             if number >= skip:

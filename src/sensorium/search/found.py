@@ -5,7 +5,7 @@ import os
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from sensorium.data.folder import CALLED
 from sensorium.search.embeds import Embeds
@@ -17,6 +17,33 @@ if TYPE_CHECKING:
 MEASURED: "tuple[Kind, ...]" = ("depth", "thermal", "motion")
 """Kinds whose numbers mean what a JSON file of this name beside them says."""
 NO_KIND = "none of the kinds that can be searched: picture, film, sound, depth, heat, motion, PDF"
+
+
+class Before(NamedTuple):
+    """What the index knows of a file; small, since there may be a million."""
+
+    size: int
+    modified: int
+    changed: int
+    readable: bool
+    whole: bool
+    digest: bytes
+
+    @classmethod
+    def of(cls, item: Item) -> "Before":
+        """What an update needs of an item."""
+        return cls(item.size, item.modified, item.changed, item.reason is None, item.whole, item.digest)
+
+    def same(self, stamp: tuple[int, int, int], *, told: bool, retry: bool) -> bool:
+        """Whether a file of this size, modified and changed then, need not be looked at.
+
+        A change of permissions moves only the time of change, and is all that an unreadable file may have waited for.
+        Where facts about the folder's files are `told`, it is also the time when these were last changed.
+        """
+        if (self.size, self.modified) != stamp[:2] or not self.whole:
+            return False
+        same = self.changed == stamp[2]
+        return (same or not told) if self.readable else same and not retry
 
 
 @dataclass(frozen=True)
@@ -56,6 +83,14 @@ def kind_at(path: Path) -> "Kind | None":
     from sensorium.data.kinds import kind_of  # brings torch
 
     return kind_of(path) or CALLED.get(path.suffix.lower())
+
+
+def is_some_kind(path: Path) -> bool:
+    """Whether it is of any kind; not, where it cannot be opened."""
+    try:
+        return kind_at(path) is not None
+    except Unreadable:
+        return False
 
 
 def senses_of(kind: "Kind", embedder: Embeds) -> "set[Sense]":

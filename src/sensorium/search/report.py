@@ -2,7 +2,7 @@
 
 import time
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -101,6 +101,40 @@ class Pace:
 
 def _called(path: Path) -> str:
     return CALLED.get(path.suffix.lower(), "")
+
+
+class Telling:
+    """Where an update stands, and whom to tell."""
+
+    def __init__(self, progress: Callable[[Progress], object] | None) -> None:
+        self._progress = progress
+        self.stage, self._began, self.done, self.total = "looking", time.monotonic(), 0, 0
+        self.pace, self.detail = Pace([]), ""
+
+    def begin(self, stage: str, total: int, pending: Iterable[Found] = ()) -> None:
+        """Another stage."""
+        self.stage, self._began, self.done, self.total = stage, time.monotonic(), 0, total
+        self.pace, self.detail = Pace(pending), ""
+        self.count(0)
+
+    def count(self, more: int) -> None:
+        """So many more are done."""
+        self.done += more
+        if self._progress is None:
+            return
+        rate = self.done / max(time.monotonic() - self._began, 1e-9)
+        left = None
+        if self.done and self.total:
+            left = self.pace.seconds_left() if self.stage == "embedding" else (self.total - self.done) / rate
+        now = Progress(
+            stage=self.stage,
+            done=self.done,
+            total=self.total,
+            rate=rate,
+            seconds_left=left,
+            detail=self.detail,
+        )
+        self._progress(now)
 
 
 def position(name: str, spot: Spot) -> str:

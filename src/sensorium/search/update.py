@@ -13,15 +13,15 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from sensorium.data.errors import Unreadable, printable
 from sensorium.data.folder import PERHAPS, find_files
 from sensorium.search.embeds import Embeds
-from sensorium.search.found import NO_KIND, Found, facts_changed, fingerprint, kind_at, unchanged
-from sensorium.search.report import Pace, Progress, Report, Stopped, position
+from sensorium.search.found import NO_KIND, Before, Found, facts_changed, fingerprint, is_some_kind, kind_at, unchanged
+from sensorium.search.report import Progress, Report, Stopped, Telling, position
 from sensorium.search.roots import check_root, root_note
 from sensorium.search.store import Filter, Item, MissingVector, Part, Spot, Store, item_id
 from sensorium.search.taken import taken
@@ -35,17 +35,6 @@ MAINTAINED = 16_384
 """Embedded pieces between two looks at whether the search graph wants building."""
 RESTLESS = "it kept changing while it was read"
 NOT_FINITE = "the model gives no finite vector for it"
-
-
-class Before(NamedTuple):
-    """What the index knows of a file; small, since there may be a million."""
-
-    size: int
-    modified: int
-    changed: int
-    readable: bool
-    whole: bool
-    digest: bytes
 
 
 class Flight:
@@ -67,7 +56,7 @@ class Update:
         self.store = store
         self.embedder = embedder
         self.report = Report()
-        self._progress = progress
+        self._told = Telling(progress)
         self._retry = retry_unreadable
         self._lock = threading.RLock()  # the embedder may draw paths in a thread of its own
         self._before: dict[str, Before] = {}  # what the index holds below the roots; what is found is taken out
@@ -79,8 +68,6 @@ class Update:
         self._unhashed: dict[Path, Found] = {}
         self._again: list[Found] = []
         self._reused: Counter[bytes] = Counter()
-        self._stage, self._began, self._done, self._total = "looking", time.monotonic(), 0, 0
-        self._pace, self._detail = Pace([]), ""
         self._pieces = self._maintained = 0
 
     def run(self, roots: Sequence[Path], batch: int) -> Report:
@@ -91,8 +78,7 @@ class Update:
         try:
             pending = [found for root in roots for found in self._look(root)]
             self._settle(None)
-            self._pace = Pace(pending)
-            self._begin("embedding", len(pending))
+            self._told.begin("embedding", len(pending), pending)
             self._embed(pending, batch, set(roots))
             again, self._again = self._again, []
             self._embed(again, batch, set(roots))
@@ -102,7 +88,7 @@ class Update:
                 self.store.note(*root_note(root))
             self._maintain()
         except KeyboardInterrupt:
-            self.report.remaining = max(0, self._total - self._done)
+            self.report.remaining = max(0, self._told.total - self._told.done)
             self._finish(roots, began)
             raise Stopped(self.report) from None
         self._finish(roots, began)
@@ -118,8 +104,7 @@ class Update:
     def _look(self, root: Path) -> Iterator[Found]:
         """The files below a root that are new or changed, or of which only the first pieces are kept."""
         for item in self.store.iterate(Filter(below=root)):
-            known = Before(item.size, item.modified, item.changed, item.reason is None, item.whole, item.digest)
-            self._before[item.id] = known
+            self._before[item.id] = Before.of(item)
         folder, facts = Path(), 0
         for path in find_files(root):
             if isinstance(path, Unreadable):
@@ -131,26 +116,17 @@ class Update:
                 continue  # gone since it was listed
             if not stat.S_ISREG(status.st_mode):
                 continue  # reading a pipe or a device would wait for ever
-            if path.suffix.lower() in PERHAPS and path != root and not _is_some_kind(path):
-                continue
             if path.parent != folder:
                 folder, facts = path.parent, facts_changed(path.parent)
-            self._done += 1
-            self._tell()
+            self._told.count(1)
             old = self._before.pop(item_id(path), None)
             stamp = status.st_size, status.st_mtime_ns, max(status.st_ctime_ns, facts)
-            if old is None or not self._same(old, stamp, told=facts > 0):
+            if old is not None and old.same(stamp, told=facts > 0, retry=self._retry):
+                self.report.unchanged += old.readable
+            elif path == root or path.suffix.lower() not in PERHAPS or is_some_kind(path):
                 yield Found(path, *stamp, before=None if old is None or not old.whole else old.digest)
-            elif old.readable:
-                self.report.unchanged += 1
-
-    def _same(self, old: Before, stamp: tuple[int, int, int], *, told: bool) -> bool:
-        if (old.size, old.modified) != stamp[:2] or not old.whole:
-            return False
-        # a change of permissions moves only the time of change, and is all that an unreadable file may have waited
-        # for; where facts about the folder's files are told, it is also the time when these were last changed
-        same = old.changed == stamp[2]
-        return (same or not told) if old.readable else same and not self._retry
+            elif old is not None:
+                self._gone.append(item_id(path))
 
     def _problem(self, problem: Unreadable) -> None:
         """A file or folder that cannot even be looked at: listed, and nothing below it is taken for deleted."""
@@ -204,7 +180,7 @@ class Update:
             if kept is None or not kept.item.whole:
                 yield Job(found.path, found.kind, 0 if kept is None else kept.pieces)
             else:
-                self._pace.over(listed)
+                self._told.pace.over(listed)
                 self._count(now, digest, embedded=False)
 
     def _of_a_kind(self, found: Found, *, named: bool) -> Found | None:
@@ -220,13 +196,13 @@ class Update:
                 self.report.skipped[kind] = self.report.skipped.get(kind, 0) + 1
             if found.before is not None:
                 self._gone.append(item_id(found.path))
-            self._pace.over(found)
-            self._total -= 1
+            self._told.pace.over(found)
+            self._told.total -= 1
         return None
 
     def _refuse(self, found: Found, reason: str) -> None:
         if os.path.lexists(found.path):
-            self._pace.over(found)
+            self._told.pace.over(found)
             self._settle(found.item(b"", reason=reason))
         else:
             self._vanished(found)
@@ -254,11 +230,11 @@ class Update:
             detail = position(printable(flight.alike[0].path.name), spots[-1])
         over = [found for finished in given.finished for found in self._end(finished, items, parts)]
         over += [found for problem in given.unreadable for found in self._unreadable(problem, items)]
-        self._pace.took([path for path, _ in given.rows], over)
+        self._told.pace.took([path for path, _ in given.rows], over)
         with self._lock:
             items |= {item.path: item for item in self._settled}
             self._settled, settled = [], len(self._settled)
-        self._detail = detail if parts and next(reversed(parts)) in self._flight else ""
+        self._told.detail = detail if parts and next(reversed(parts)) in self._flight else ""
         self._commit(list(items.values()), parts, done=settled + len(over))
         self._pieces += len(given.rows)
         if self._pieces - self._maintained >= MAINTAINED:
@@ -312,8 +288,8 @@ class Update:
     def _vanished(self, found: Found) -> None:
         """Deleted while the update ran: forget it with the others."""
         with self._lock:
-            self._done += 1
-            self._pace.over(found)
+            self._told.done += 1
+            self._told.pace.over(found)
             if found.before is not None:
                 self._gone.append(item_id(found.path))
 
@@ -353,9 +329,8 @@ class Update:
                 parts = {digest: part for digest, part in parts.items() if digest not in missing.digests}
                 done -= len(lost)
         with self._lock:
-            if self._stage == "embedding":
-                self._done += done
-                self._tell()
+            if self._told.stage == "embedding":
+                self._told.count(done)
 
     def _forget_vanished(self) -> None:
         kept = [os.path.join(os.fsencode(path), b"") for path in self._problems]
@@ -376,39 +351,8 @@ class Update:
 
     def _maintain(self) -> None:
         def built(done: int, total: int) -> None:
-            if self._stage != "linking":
-                self._begin("linking", total)
-            self._done = done
-            self._tell()
+            if self._told.stage != "linking":
+                self._told.begin("linking", total)
+            self._told.count(done - self._told.done)
 
         self.store.maintain(built)
-
-    def _begin(self, stage: str, total: int) -> None:
-        self._stage, self._began, self._done, self._total = stage, time.monotonic(), 0, total
-        self._detail = ""
-        self._tell()
-
-    def _tell(self) -> None:
-        if self._progress is None:
-            return
-        rate = self._done / max(time.monotonic() - self._began, 1e-9)
-        left = (self._total - self._done) / rate if self._done and self._total else None
-        if self._stage == "embedding":
-            left = self._pace.seconds_left() if self._done else None
-        self._progress(
-            Progress(
-                stage=self._stage,
-                done=self._done,
-                total=self._total,
-                rate=rate,
-                seconds_left=left,
-                detail=self._detail,
-            )
-        )
-
-
-def _is_some_kind(path: Path) -> bool:
-    try:
-        return kind_at(path) is not None
-    except Unreadable:
-        return False
