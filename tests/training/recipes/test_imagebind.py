@@ -123,13 +123,16 @@ def test_a_binding_that_lacks_something_is_refused_by_name(planted: Path, tmp_pa
 def test_other_senses_are_added_to_a_binding_and_the_first_stays(planted: Path, tmp_path: Path) -> None:
     first = imagebind.imagebind(settings(planted, senses=("audio",)), World())
     assert first.export is not None
-    first.export(tmp_path / "sound")
-    s = settings(planted, senses=("depth",), start=str(tmp_path / "sound"), towers="pocket", epochs=0.4)
+    RunFolder(tmp_path / "first").create({"recipe": "imagebind", "settings": {}, "engine": {}})
+    s = settings(planted, senses=("depth",), start=str(tmp_path / "first"), towers="pocket", epochs=0.4)
+    with pytest.raises(SensoriumError, match="is a run without a model: sensorium train --resume"):
+        imagebind.imagebind(s, World())
+    first.export(tmp_path / "first/model")
     second = imagebind.imagebind(s, World())
     run(second, tmp_path / "run")
     assert second.export is not None
     second.export(tmp_path / "both")
-    both, one = read_binding(tmp_path / "both").trunks, read_binding(tmp_path / "sound").trunks
+    both, one = read_binding(tmp_path / "both").trunks, read_binding(tmp_path / "first/model").trunks
     assert set(both.towers) == {"audio", "depth"}
     assert equal(both.towers["audio"].state_dict(), one.towers["audio"].state_dict())
     again = imagebind.imagebind(replace(s, senses=("audio",), learn_scale=True), World())

@@ -7,6 +7,10 @@ sections 3.2 and 3.3, appendix; https://arxiv.org/abs/2305.05665). The training 
         --set towers=openclip-vit-h-14 preset=imagebind-huge batch=2048 chunk=64 epochs=64 learning_rate=1.6e-3 \\
               drop_path=0.1 precision=bf16 workers=16
 
+Cost: that of the trunks, where pictures are seen before (`seen`); 325 steps of 32 sounds, 3 blocks of width 128, take
+2.3 minutes of one core in bf16. Expected score: so short a run on 2,607 real recordings (362 photographs, pocket's
+towers) ends barely above chance: 0.006 of 505 find their photograph (chance 0.002). Take many more passes.
+
 A set's samples say which senses they have (`sensorium data show`): a list of {"image": "a.jpg", "audio": "a.wav"}, or
 AudioSet, SUN RGB-D, LLVIP, Ego4D as they are published.
 """
@@ -118,6 +122,9 @@ def imagebind(s: Settings, world: World) -> Recipe:
     """Senses for towers that see and read; what they learn is written to RUN/model, for `sensorium.load`.
 
     sensorium train imagebind --data pairs.jsonl --set held_out=0.1 seen=4 --run runs/sound
+
+    2.3 minutes of one core for 325 steps of 32 sounds (seen=2 width=128 depth=3 stride=16 precision=bf16); too short
+    for real recordings: of 505 held out 0.006 find their photograph (chance 0.002).
     """
     sources = opened(s.data)
     others = opened(s.validation) if s.validation else []
