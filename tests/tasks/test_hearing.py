@@ -102,13 +102,12 @@ def test_from_any_piece_on_the_rest_is_the_same(pocket, speech, skip):
 
 def test_a_film_is_seen_and_heard_and_listened_to_and_goes_on_where_it_was_left(pocket, speech, tmp_path):
     samples, rate = read_audio(speech)
-    path = film(
-        tmp_path / "talk.mp4", list(range(100, 220)), sound=resample(samples[:, : 12 * rate], rate, RATE).numpy()
-    )
+    said = torch.nn.functional.pad(resample(samples[:, : 4 * rate], rate, RATE), (0, 10 * RATE))
+    path = film(tmp_path / "talk.mp4", list(range(80, 220)), sound=said.numpy())
     whole = list(of_file(pocket, path, "video"))
     assert {piece.sense for piece in whole} == {"video", "audio", "text"}
     assert any("best of times" in piece.input for piece in whole if piece.sense == "text")
-    for skip in (1, 7, 10, len(whole) - 2):
+    for skip in (1, 10, len(whole) - 2):
         assert same(list(of_file(pocket, path, "video", skip)), whole[skip:])
 
 
