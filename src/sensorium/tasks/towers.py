@@ -21,6 +21,8 @@ from sensorium.models.imagebind import ImageBind, Trunk
 from sensorium.tasks.embedding import ImageTower
 from sensorium.tasks.senses import Piece, Sense, SenseTower
 
+AT_ONCE = 16  # frames: a convolution's maps of a whole batch of stretches would take two gigabytes
+
 
 def bound_senses(model: ImageBind) -> dict[Sense, SenseTower]:
     """ImageBind's senses as its authors feed them: of a whole film five clips in three crops, of a sound three clips.
@@ -111,7 +113,8 @@ def films_as_pictures(image: ImageTower, steps: Preprocess) -> SenseTower:
         return torch.stack([steps.fast(frame.permute(1, 2, 0).numpy()) for frame in frames.unbind(1)])
 
     def forward(frames: UInt8[Tensor, "b t 3 size size"]) -> Float[Tensor, "b d"]:
-        vectors = image(steps.normalise(frames.flatten(0, 1))).float()
+        some = steps.normalise(frames.flatten(0, 1)).split(AT_ONCE)
+        vectors = torch.cat([image(part) for part in some]).float()
         return F.normalize(vectors, dim=-1).unflatten(0, frames.shape[:2]).mean(1)
 
     def pieces(path: Path, skip: int) -> Iterator[Piece]:
