@@ -7,7 +7,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+import soundfile
 from PIL import Image
 from skimage import data as photographs
 
@@ -26,13 +28,18 @@ def blocks(language: str) -> list[str]:
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A user's folder: ~/Pictures with photographs in it, and some of them, and a model, where commands are typed."""
+    """A user's folder: ~/Pictures with photographs, ~/Media with a sound, and some of these and a model where commands
+    are typed."""
     home = tmp_path_factory.mktemp("home")
     pictures = home / "Pictures"
     pictures.mkdir()
     for name, pixels in (("cat", photographs.cat()), ("dog", photographs.astronaut()), ("cup", photographs.coffee())):
         Image.fromarray(pixels).save(pictures / f"{name}.jpg")
         Image.fromarray(pixels).save(home / f"{name}.jpg")
+    (home / "Media").mkdir()
+    time = np.arange(32000) / 16000
+    for name in ("bark.wav", "waves.wav", "Media/bark.wav"):
+        soundfile.write(home / name, 0.3 * np.sin(2000 * time * (1 + np.sin(9 * time))), 16000)
     save_model(tiny.build(tiny.VIT), home / "my-model", naming="timm")
     return home
 
@@ -42,9 +49,10 @@ def test_python(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (code,) = blocks("python")
     names: dict[str, object] = {}
     exec(compile(code, str(README), "exec"), names)
-    scores = eval(code.strip().splitlines()[-1].split("#")[0], names)
+    scores, heard = (eval(line.split("#")[0], names) for line in code.strip().splitlines()[-2:])
     assert scores.shape == (2, 1)
     assert scores[0, 0] > scores[1, 0], "the cat is the one that looks like a photo of a cat"
+    assert heard.shape == (1, 2)
 
 
 def test_commands(home: Path) -> None:
