@@ -22,8 +22,9 @@ def note_on(model: str) -> Note:
     if model == "pocket":
         return Note(
             sees="pocket knows animals, plants, food, vehicles, buildings, furniture and other everyday things.",
-            misses="It cannot read text in pictures, count, tell who somebody is, or follow a whole sentence: “a dog left of a red "
-            "car” means little more to it than “dog, car”. Art, diagrams and moods are mostly lost on it.",
+            misses="It cannot read text in pictures, count, tell who somebody is, or follow a whole sentence: “a dog "
+            "left of a red car” means little more to it than “dog, car”. Art, diagrams and moods are mostly lost on "
+            "it.",
             switch="For a finer eye index again with public CLIP weights:",
             command=CLIP_COMMAND,
         )
