@@ -52,9 +52,13 @@ class Colours:
     log: Path | None = None
     pause: float = 0.0
     senses: tuple[Sense, ...] = SENSES
+    ear: str = ""
 
     def has(self, sense: Sense) -> bool:
         return sense in self.senses
+
+    def mark(self, sense: Sense) -> str:
+        return self.ear if sense == "audio" else ""
 
     def lacks(self, kind: Kind) -> str | None:
         return None if any(map(self.has, WAYS[kind])) else f"{self.name} lacks a sense: {kind} is left out"

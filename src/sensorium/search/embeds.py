@@ -31,6 +31,10 @@ class Embeds(Protocol):
         """Whether it takes something in this way."""
         ...
 
+    def mark(self, sense: "Sense") -> str:
+        """What `fingerprint` leaves out of a sense: by another mark files are taken in anew."""
+        ...
+
     def lacks(self, kind: "Kind") -> str | None:
         """None where it takes in files of this kind, else a sentence that says that it does not."""
         ...

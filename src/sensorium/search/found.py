@@ -27,12 +27,13 @@ class Before(NamedTuple):
     changed: int
     readable: bool
     whole: bool
+    otherwise: bool  # taken in by another mark than the model has
     digest: bytes
 
     @classmethod
-    def of(cls, item: Item) -> "Before":
+    def of(cls, item: Item, *, otherwise: bool) -> "Before":
         """What an update needs of an item."""
-        return cls(item.size, item.modified, item.changed, item.reason is None, item.whole, item.digest)
+        return cls(item.size, item.modified, item.changed, item.reason is None, item.whole, otherwise, item.digest)
 
     def same(self, stamp: tuple[int, int, int], *, told: bool, retry: bool) -> bool:
         """Whether a file of this size, modified and changed then, need not be looked at.
@@ -40,7 +41,7 @@ class Before(NamedTuple):
         A change of permissions moves only the time of change, and is all that an unreadable file may have waited for.
         Where facts about the folder's files are `told`, it is also the time when these were last changed.
         """
-        if (self.size, self.modified) != stamp[:2] or not self.whole:
+        if (self.size, self.modified) != stamp[:2] or not self.whole or self.otherwise:
             return False
         same = self.changed == stamp[2]
         return (same or not told) if self.readable else same and not retry
@@ -100,17 +101,23 @@ def senses_of(kind: "Kind", embedder: Embeds) -> "set[Sense]":
     return {sense for sense in WAYS[kind] if embedder.has(sense)}
 
 
+def mark_of(kind: "Kind", embedder: Embeds) -> bytes:
+    """Identity of what takes in files of a kind, as far as the model's own leaves it out."""
+    return "|".join(embedder.mark(sense) for sense in sorted(senses_of(kind, embedder))).strip("|").encode()
+
+
 def fingerprint(found: Found, embedder: Embeds) -> tuple[bytes, Found]:
     """A digest of the content, and the file as it was meanwhile. Raises OSError.
 
-    The same bytes are another content where they are of another kind, are taken in by other senses, or where other
-    facts beside them say what their numbers mean.
+    The same bytes are another content where they are of another kind, are taken in by other senses or another mark, or
+    where other facts beside them say what their numbers mean.
     """
     senses = "".join(sorted(sense[0] for sense in senses_of(found.kind, embedder)))
     person = b"" if found.kind == "picture" else f"{found.kind}/{senses}".encode()
     with found.path.open("rb") as file:
         status = os.fstat(file.fileno())
         digest = hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16, person=person))
+    digest.update(mark_of(found.kind, embedder))
     if found.kind in MEASURED:
         with suppress(FileNotFoundError):
             digest.update((found.path.parent / f"{found.kind}.json").read_bytes())

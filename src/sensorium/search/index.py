@@ -176,7 +176,8 @@ class Index:
         for name, value in self.store.notes("root/").items():
             root = Path(os.fsdecode(value.split(b"\0", 1)[1]))
             if root == top or top in root.parents:
-                self.store.note(name, None)
+                for note in (name, *self.store.notes(f"mark/{item_id(root)}/")):
+                    self.store.note(note, None)
         return removed
 
     def stats(self) -> Stats:

@@ -6,6 +6,9 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from sensorium.data.errors import SensoriumError
+from sensorium.data.kinds import KINDS, Kind
+from sensorium.search.embeds import Embeds
+from sensorium.search.found import mark_of
 from sensorium.search.store import Filter, Store, item_id
 
 
@@ -38,3 +41,13 @@ def check_root(store: Store, root: Path) -> None:
 def root_note(root: Path) -> tuple[str, bytes]:
     """The note that keeps a root: on which device it stood, and its path."""
     return f"root/{item_id(root)}", str(root.stat().st_dev).encode() + b"\0" + os.fsencode(root)
+
+
+def other_marks(store: Store, root: Path, embedder: Embeds) -> dict[Kind, tuple[str, bytes]]:
+    """Kinds of which files below a root were taken in by another mark than the model has, each with its note."""
+    noted, others = store.notes(f"mark/{item_id(root)}/"), dict[Kind, tuple[str, bytes]]()
+    for kind in KINDS:
+        name, mark = f"mark/{item_id(root)}/{kind}", mark_of(kind, embedder)
+        if noted.get(name, b"") != mark:
+            others[kind] = name, mark
+    return others

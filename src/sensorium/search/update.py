@@ -22,7 +22,7 @@ from sensorium.data.folder import PERHAPS, find_files
 from sensorium.search.embeds import Embeds
 from sensorium.search.found import NO_KIND, Before, Found, facts_changed, fingerprint, is_some_kind, kind_at, unchanged
 from sensorium.search.report import Progress, Report, Stopped, Telling, position
-from sensorium.search.roots import check_root, root_note
+from sensorium.search.roots import check_root, other_marks, root_note
 from sensorium.search.store import Filter, Item, MissingVector, Part, Spot, Store, item_id
 from sensorium.search.taken import taken
 
@@ -86,6 +86,8 @@ class Update:
             self._forget_vanished()
             for root in roots:
                 self.store.note(*root_note(root))
+                for note in other_marks(self.store, root, self.embedder).values():
+                    self.store.note(*note)
             self._maintain()
         except KeyboardInterrupt:
             self.report.remaining = max(0, self._told.total - self._told.done)
@@ -103,8 +105,9 @@ class Update:
 
     def _look(self, root: Path) -> Iterator[Found]:
         """The files below a root that are new or changed, or of which only the first pieces are kept."""
+        others = other_marks(self.store, root, self.embedder)
         for item in self.store.iterate(Filter(below=root)):
-            self._before[item.id] = Before.of(item)
+            self._before[item.id] = Before.of(item, otherwise=item.kind in others)
         folder, facts = Path(), 0
         for path in find_files(root):
             if isinstance(path, Unreadable):
