@@ -36,7 +36,7 @@ def test_what_reads_more_comes_as_it_is(name: str, tmp_path: Path) -> None:
     found = sensorium.load(saved(name, tmp_path))
     assert isinstance(found, sensorium.Loaded)
     assert found.found.startswith(f"{name} under the names of ")
-    with pytest.raises(sensorium.SensoriumError, match=rf"is {name} under the names of .*: it does not embed pictures"):
+    with pytest.raises(sensorium.SensoriumError, match=rf"is {name} under the names of .*: it does not embed files"):
         for_search(str(tmp_path))
 
 

@@ -73,5 +73,6 @@ def spell_moment(moment: "Moment | Spot", kind: str) -> str:
         return f"page {moment.page}"
     if moment.begin is None:
         return ""
-    said = clock(moment.begin) if moment.end is None else f"{clock(moment.begin)}-{clock(moment.end)}"
+    said, end = clock(moment.begin), "" if moment.end is None else clock(moment.end)
+    said += f"-{end}" if end not in ("", said) else ""
     return f"{said} {SENSED[moment.sense]}" if kind == "video" and moment.sense in SENSED else said

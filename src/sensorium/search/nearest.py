@@ -77,6 +77,9 @@ class Nearest:
         top = best(products, k)
         scores: Scores = dict(zip(ids[top].tolist(), products[top].tolist(), strict=True))
         for segment in segments:
+            if segment.segment.rows <= k:  # a graph may overlook some even where all are asked for
+                scores |= self.scan(vector, self._within(segment.segment.low, segment.segment.high), k)
+                continue
             found, cosine = segment.search(vector, k)
             scores |= dict(zip(found.tolist(), cosine.tolist(), strict=True))
         if spilled:
@@ -162,11 +165,14 @@ class Nearest:
         return self._rows(sql, (self.sense, low, high))[0][0]
 
     def _loose(self) -> Iterator[Ids]:
-        sql = f"SELECT id FROM piece WHERE sense = ? AND id > ? AND id <= ? ORDER BY id LIMIT {CHUNK}"
         for low, high, _ in self._gaps():
-            while rows := self._rows(sql, (self.sense, low, high)):
-                yield np.array(rows, np.int64).reshape(-1)
-                low = rows[-1][0]
+            yield from self._within(low, high)
+
+    def _within(self, low: int, high: int) -> Iterator[Ids]:
+        sql = f"SELECT id FROM piece WHERE sense = ? AND id > ? AND id <= ? ORDER BY id LIMIT {CHUNK}"
+        while rows := self._rows(sql, (self.sense, low, high)):
+            yield np.array(rows, np.int64).reshape(-1)
+            low = rows[-1][0]
 
     def _plan(self) -> list[Range]:
         """The ranges to build: what is loose, together with the segments before it that are no larger.

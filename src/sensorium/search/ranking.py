@@ -1,9 +1,9 @@
 """Answers out of several senses: one list of files, though cosines of two senses cannot be compared.
 
 Words are nearer to any page of text than to the picture that they describe, and a picture is nearer to any picture than
-to the sound that goes with it. So each sense is searched for itself, and the answers are merged by where they stand on
-the scale of the question with that sense (`verdict.Scale`), which keeps their order within the sense. Where there is
-one sense, there is nothing to merge.
+to the sound that goes with it. So each sense is searched for itself, and the answers are merged by how sure each is, and
+where two are equally sure by where they stand on the scale of the question with their sense (`verdict.Scale`). Where
+there is one sense, there is nothing to merge.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, TypeVar
 import numpy as np
 
 from sensorium.search.asking import Direction, unit
-from sensorium.search.store import Filter, Item, Sample, Scored, Store, Vectors
+from sensorium.search.store import Filter, Item, Near, Sample, Scored, Store, Vectors
 from sensorium.search.verdict import (
     ENOUGH,
     Scale,
@@ -72,11 +72,27 @@ class Ranking:
         scales = self._scales(direction, senses)
         items: dict[str, Item] = {}
         pieces: dict[str, list[Scored]] = {}
-        for near in (near for nears in found.values() for near in nears):
+        for near in self._merged(direction, list(found.values()), scales):
             items.setdefault(near.item.id, near.item)
             pieces.setdefault(near.item.id, []).extend(near.pieces)
-        ranked = [Ranked(item, in_order(pieces[name], scales)) for name, item in items.items()]
-        return sorted(ranked, key=lambda each: (-on(scales, each.pieces[0]), bytes(each.item.path)))[:need], scales
+        return [Ranked(item, in_order(pieces[name], scales)) for name, item in items.items()][:need], scales
+
+    def _merged(self, direction: Direction, found: Sequence[Sequence[Near]], scales: Scales) -> list[Near]:
+        """Answers of several senses as one list: of what stands first in each, the surest is next. So the order within
+        a sense is that of its cosines, and a page begins where the one before it ended."""
+        judged = [self.judge(direction, [near.pieces[0] for near in nears]) for nears in found]
+        places = [0] * len(found)
+        merged: list[Near] = []
+
+        def first(sense: int) -> tuple[float, float]:
+            at = places[sense]
+            return judged[sense][at][0], on(scales, found[sense][at].pieces[0])
+
+        while left := [sense for sense, nears in enumerate(found) if places[sense] < len(nears)]:
+            sense = max(left, key=first)
+            merged.append(found[sense][places[sense]])
+            places[sense] += 1
+        return merged
 
     def with_moments(self, direction: Direction, page: Sequence[Ranked], scales: Scales) -> list[Ranked]:
         """These files with the best of all their pieces, and not only of those that were found on the way."""
