@@ -135,13 +135,13 @@ with Index.open(place, sensorium.load(model, device="cpu")) as index:
 def test_ten_minutes_take_no_more_memory_than_half_a_minute(model: Embedder, tmp_path: Path) -> None:
     (tmp_path / "warm").mkdir()
     film(tmp_path / "warm" / "half.mp4", [7 * i % 250 for i in range(60)], rate=2, sound=tone(30, 16000)[None])
-    soundfile.write(tmp_path / "warm" / "half.wav", tone(30, 44100), 44100)
+    soundfile.write(tmp_path / "warm" / "half.wav", tone(30, 88200), 88200)
     film(tmp_path / "long.mp4", [i % 250 for i in range(1200)], rate=2, sound=tone(600, 16000)[None])
-    soundfile.write(tmp_path / "long.wav", tone(600, 44100), 44100)
+    soundfile.write(tmp_path / "long.wav", tone(600, 88200), 88200)
     files = [tmp_path / "warm", tmp_path / "long.mp4", tmp_path / "long.wav"]
     command = [sys.executable, "-c", MEASURED, model.name, str(tmp_path / "index"), *map(str, files)]
     run = subprocess.run(command, capture_output=True, text=True, timeout=500)
     assert run.returncode == 0, run.stderr[-2000:]
     moments, grown = run.stdout.split()
     assert int(moments) == pytest.approx(300 * 3 + 15 * 3, abs=2)  # an encoder may pad a sound
-    assert float(grown) < 60  # the sound alone is 100 MB of samples
+    assert float(grown) < 120  # the sound alone is 212 MB of samples

@@ -1,9 +1,9 @@
 """Answers out of several senses: one list of files, though cosines of two senses cannot be compared.
 
 Words are nearer to any page of text than to the picture that they describe, and a picture is nearer to any picture than
-to the sound that goes with it. So each sense is searched for itself, and the answers are merged by how sure each is, and
-where two are equally sure by where they stand on the scale of the question with their sense (`verdict.Scale`). Where
-there is one sense, there is nothing to merge.
+to the sound that goes with it. So each sense is searched for itself, and the answers are merged by how sure each is,
+and where two are about as sure (to a tenth) by where they stand on the scale of the question with their sense
+(`verdict.Scale`). Where there is one sense, there is nothing to merge.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -86,7 +86,7 @@ class Ranking:
 
         def first(sense: int) -> tuple[float, float]:
             at = places[sense]
-            return judged[sense][at][0], on(scales, found[sense][at].pieces[0])
+            return round(judged[sense][at][0], 1), on(scales, found[sense][at].pieces[0])
 
         while left := [sense for sense, nears in enumerate(found) if places[sense] < len(nears)]:
             sense = max(left, key=first)
