@@ -61,7 +61,7 @@ def _rows(source: Pictures) -> Iterator[Sense]:
             for begin, end, later in _spans(file):
                 tested = later if voice(file) == OWN else voice(file) in kept
                 split = "unseen" if _digit(caption, UNSEEN) == 0 else "test" if tested else "train"
-                key = f"{file.relative_to(file.parents[-2]).as_posix()}@{begin:g}"
+                key = f"{file.parent.name}/{file.name}@{begin:g}"
                 row = Sense(key=key, image=picture, audio=file, text=caption, label=label, split=split)
                 row |= Sense(begin=begin, end=end)
                 yield row
