@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import TypeVar
 
 import torch
-from torch import nn
+from jaxtyping import Float
+from torch import Tensor, nn
 
 from sensorium.claims.imagebind_exam import RANKS, Exam, Found, Sums, arithmetic, by_class, embedded, words
 from sensorium.claims.imagebind_pairs import NAMES, REAL, SETS, SIDE, Pairs, Prepare, Ready, Remembered, pairs_of, seen
@@ -52,7 +53,7 @@ class Budget:
     passes: dict[str, float] = field(default_factory=lambda: {WEAK: 6.0, STRONG: 20.0})  # of the towers, over `layers`
     bind: BySense[binding.Settings] = field(
         default_factory=lambda: {
-            "audio": replace(SMALL, epochs=30.0),
+            "audio": replace(SMALL, epochs=60.0),
             "depth": replace(SMALL, epochs=20.0),
             "thermal": replace(SMALL, epochs=20.0),
             "motion": replace(SMALL, width=64, epochs=20.0, learning_rate=3e-3),
@@ -70,12 +71,14 @@ QUICK = Budget(
 
 @dataclass(frozen=True, kw_only=True)
 class Side:
-    """What one pair of towers led to. `itself` is the zero-shot of the image tower; `trunks` and `found` a sense."""
+    """What one pair of towers led to. `itself` is the zero-shot of the image tower; `met` top-1 of what a trunk was
+    trained with."""
 
     towers: Towers
     itself: Found
     trunks: BySense[nn.Module]
     found: BySense[Found]
+    met: BySense[float]
     exams: BySense[Exam]
 
 
@@ -97,7 +100,7 @@ def claim(folder: Path, *, quick: bool, bf16: bool, say: Callable[[str], None]) 
         setting="senses bound to pictures alone, words never met; "
         f"the image tower itself: top-1 {strong.itself.top1:.2f} of {strong.itself.classes} captions",
         findings=[
-            *(_emergent(sense, strong.found[sense], taught[sense], untrained[sense]) for sense in PAIRED),
+            *(_emergent(sense, strong, taught[sense], untrained[sense]) for sense in PAIRED),
             _stronger(sides),
             _added(sums),
         ],
@@ -130,13 +133,16 @@ class Run:
         itself = Exam(scenes, words(scenes, towers), self.bf16).of(
             {split: seen(every, towers, bf16=self.bf16)[:, 0] for split, every in files.items()}
         )
-        side = Side(towers=towers, itself=itself, trunks={}, found={}, exams={})
+        side = Side(towers=towers, itself=itself, trunks={}, found={}, met={}, exams={})
+        looked: dict[str, Float[Tensor, "n 2 d"]] = {}  # depth and heat have their pictures in common
         for sense, each in pairs.items():
             side.exams[sense] = exam = Exam(each, words(each, towers), self.bf16)
             rows = each.rows("train")
-            ready = Ready(each, rows, seen(each.pictures(rows), towers, bf16=self.bf16))
+            if each.source.name not in looked:
+                looked[each.source.name] = seen(each.pictures(rows), towers, bf16=self.bf16)
+            ready = Ready(each, rows, looked[each.source.name])
             trunk = self.trunk(f"{NAMES[sense]} to {name}", ready, towers, exam)[1]
-            side.trunks[sense], side.found[sense] = trunk, exam(trunk)
+            side.trunks[sense], side.found[sense], side.met[sense] = trunk, exam(trunk), exam.met(trunk)
         return side
 
     def towers(self, name: str) -> Towers:
@@ -205,10 +211,12 @@ def _panel(sense: Paired) -> str:
     return f"{NAMES[sense]} to words ({REAL[sense]})"
 
 
-def _emergent(sense: Paired, found: Found, taught: Found, untrained: Found) -> Finding:
+def _emergent(sense: Paired, side: Side, taught: Found, untrained: Found) -> Finding:
+    found = side.found[sense]
     measured = (
         f"top-1 of {found.classes} captions {found.top1:.3f}, top-5 {found.top5:.3f}; chance {found.chance:.3f}, "
-        f"untrained {untrained.top1:.3f}, taught the words themselves {taught.top1:.3f}"
+        f"untrained {untrained.top1:.3f}, taught the words themselves {taught.top1:.3f}; "
+        f"of what it met beside pictures {side.met[sense]:.3f}"
     )
     if found.unseen_classes:
         measured += (
@@ -298,6 +306,7 @@ def _numbers(sides: dict[str, Side], taught: BySense[Found], untrained: BySense[
         found |= {f"{name}: {NAMES[sense]}": each.top1 for sense, each in side.found.items()}
     strong = sides[STRONG].found
     for sense in PAIRED:
+        found[f"{NAMES[sense]}, of what it met"] = sides[STRONG].met[sense]
         found[f"{NAMES[sense]}, top-5"] = strong[sense].top5
         found[f"{NAMES[sense]}, chance"] = strong[sense].chance
         found[f"{NAMES[sense]}, untrained"] = untrained[sense].top1

@@ -46,7 +46,7 @@ REAL: Mapping[Paired, str] = {
 }
 SIDE = 64  # pixels of depth and heat
 SECONDS, STEPS = 5.0, 2000
-SHIFT = 20  # frames of a spectrogram by which a sound may come later or earlier
+SHIFT = 8  # frames of a spectrogram by which a sound may come later or earlier
 
 
 @dataclass(frozen=True, eq=False)

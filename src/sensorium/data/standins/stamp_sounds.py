@@ -1,7 +1,7 @@
-"""Pictures with sounds: Tux Paint's photographs, what they sound like, and what they are called in fourteen languages.
+"""Pictures with sounds: Tux Paint's photographs, what they sound like, and what they are called in thirteen languages.
 
-All of it is real: crows that caw, and people (for some languages a speech synthesiser) who say "Un corbeau." A sound is
-paired with its picture. The English caption is there for measuring, and stands beside no sound in training.
+All of it is as the package has it: crows that caw, and voices that say "Un corbeau." A sound is paired with its picture.
+The English caption is there for measuring, and stands beside no sound in training.
 """
 
 import hashlib
