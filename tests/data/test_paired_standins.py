@@ -47,6 +47,8 @@ def test_sounds_of_the_test_are_other_recordings_or_other_things(stamps: Picture
         assert len(set(voices) - {OWN}) >= 3
         assert OWN in voices
     assert {(row["begin"], row["end"]) for row in parts["test"] if voice(row["audio"]) == OWN} == {(3.0, 5.0)}
+    first = next(row for row in parts["train"] if voice(row["audio"]) == OWN)
+    assert (first["begin"], first["end"]) == (0.0, 2.0), "of the first three seconds, as many twos as there are whole"
 
 
 def test_pictures_without_sounds(tmp_path: Path) -> None:

@@ -53,7 +53,7 @@ class Budget:
     passes: dict[str, float] = field(default_factory=lambda: {WEAK: 6.0, STRONG: 20.0})  # of the towers, over `layers`
     bind: BySense[binding.Settings] = field(
         default_factory=lambda: {
-            "audio": replace(SMALL, epochs=60.0),
+            "audio": replace(SMALL, epochs=400.0),
             "depth": replace(SMALL, epochs=20.0),
             "thermal": replace(SMALL, epochs=20.0),
             "motion": replace(SMALL, width=64, epochs=20.0, learning_rate=3e-3),
