@@ -49,7 +49,7 @@ def test_a_verdict_in_words() -> None:
 
 def test_a_claim_that_is_none(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["claim", "alexnet"]) == 1
-    assert "there are vit, clip, dinov3, registers" in capsys.readouterr().err
+    assert "there are vit, clip, dinov3, registers, imagebind" in capsys.readouterr().err
 
 
 def test_what_it_took_to_reach_a_level() -> None:

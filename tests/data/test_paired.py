@@ -84,6 +84,8 @@ def test_two_seconds_of_a_sound_are_anywhere_in_what_is_meant() -> None:
     starts = [float(sound_at(meant, 2.0, time).waveform[0, 0]) * 10 for time in (0.0, 1.0)]
     assert starts == pytest.approx([3, 4], abs=0.01)
     assert sound_at({"audio": counting(0.5)}, 2.0, 0.7).waveform.shape == (1, 500), "a short one is whole"
+    short = {"begin": 1.0, "end": 1.5}
+    assert sound_at({"audio": counting()} | short, 2.0, 0.7).waveform.shape == (1, 500), "no more than what is meant"
 
 
 def test_of_a_file_the_same_stretch_comes_as_of_its_samples(tmp_path: Path) -> None:
@@ -93,6 +95,8 @@ def test_of_a_file_the_same_stretch_comes_as_of_its_samples(tmp_path: Path) -> N
     there = SoundSegment(0.0, 12.5, torch.from_numpy(wave).float()[None], 8000)
     for time in (0.0, 0.3, 1.0):  # the last is in the second piece that the file is read in
         a, b = sound_at({"audio": tmp_path / "a.wav"}, 2.0, time), sound_at({"audio": there}, 2.0, time)
+        meant = {"audio": tmp_path / "a.wav", "begin": 1.0, "end": 1.5}
+        assert sound_at(meant, 2.0, time).end == pytest.approx(1.5)
         assert torch.equal(a.waveform, b.waveform)
         assert (a.begin, a.end) == pytest.approx((b.begin, b.end))
     with pytest.raises(Unreadable, match=r"a\.wav: holds no sound from 40\.0 s on"):

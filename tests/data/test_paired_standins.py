@@ -1,6 +1,7 @@
 """Pictures paired with sounds, depth, heat and motion: what is read, what is drawn, and that no split leaks."""
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,37 +14,21 @@ from sensorium.data.motion import MotionSteps, read_motion
 from sensorium.data.sets import Pictures
 from sensorium.data.sources.clips import Clips
 from sensorium.data.standins import exercises, layers
-from sensorium.data.standins.cutouts import Cutout
 from sensorium.data.standins.figures import POSES, figure
 from sensorium.data.standins.stamp_sounds import OWN, stamp_sounds, voice
 from sensorium.data.thermal import read_thermal
-
-VOICES = ("", "es", "fr", "ca", "ru", "bg", "ro", "el")
-
-
-def recorded(file: Path, seconds: float, pitch: float) -> None:
-    import soundfile
-
-    soundfile.write(file, 0.3 * np.sin(pitch * np.arange(int(8000 * seconds)) / 8000), 8000)
+from tests import tiny_paired
 
 
 @pytest.fixture(scope="module")
 def stamps(tmp_path_factory: pytest.TempPathFactory) -> Pictures:
-    folder = tmp_path_factory.mktemp("stamps") / "animals"
-    folder.mkdir()
-    rows: list[tuple[Path, tuple[str, ...], int]] = []
-    for i in range(24):
-        picture = folder / f"thing{i}.png"
-        Image.new("RGBA", (8, 8), (i, 0, 0, 255)).save(picture)
-        for j, each in enumerate(VOICES):
-            recorded(folder / f"thing{i}_desc{'_' if each else ''}{each}.wav", 0.8, 100 + 40 * i + j)
-        recorded(folder / f"thing{i}.wav", 5.0, 3000 + i)
-        rows.append((picture, (f"Thing {i}.",), i))
-    twin = folder / "thing0b.png"
-    shutil.copy(folder / "thing0.png", twin)
-    shutil.copy(folder / "thing0_desc_es.wav", folder / "thing0b_desc_es.wav")
-    rows.append((twin, ("Thing 0.",), 0))
-    return Pictures("stamps", tuple(rows), tuple(f"Thing {i}." for i in range(24)))
+    folder = tmp_path_factory.mktemp("stamps")
+    found = tiny_paired.stamps(folder, 24)
+    first = found.rows[0][0]
+    twin = first.with_name("thing0b.png")
+    shutil.copy(first, twin)
+    shutil.copy(first.with_name("thing0_desc_es.wav"), first.with_name("thing0b_desc_es.wav"))
+    return replace(found, rows=(*found.rows, (twin, *found.rows[0][1:])))
 
 
 def test_sounds_of_the_test_are_other_recordings_or_other_things(stamps: Pictures) -> None:
@@ -54,12 +39,16 @@ def test_sounds_of_the_test_are_other_recordings_or_other_things(stamps: Picture
     assert things["test"] <= things["train"], "a thing that is asked for has been heard otherwise"
     heard = {split: {(row["audio"], row["begin"]) for row in rows} for split, rows in parts.items()}
     assert not heard["train"] & heard["test"]
-    assert sum(map(len, parts.values())) == 24 * (len(VOICES) + 2), "twins once, own sounds two seconds at a time"
+    assert sum(map(len, parts.values())) == 24 * (len(tiny_paired.VOICES) + 2), (
+        "twins once, own sounds two seconds at a time"
+    )
     for text in things["train"]:
         voices = [voice(row["audio"]) for row in parts["train"] if row["text"] == text]
         assert len(set(voices) - {OWN}) >= 3
         assert OWN in voices
     assert {(row["begin"], row["end"]) for row in parts["test"] if voice(row["audio"]) == OWN} == {(3.0, 5.0)}
+    first = next(row for row in parts["train"] if voice(row["audio"]) == OWN)
+    assert (first["begin"], first["end"]) == (0.0, 2.0), "of the first three seconds, as many twos as there are whole"
 
 
 def test_pictures_without_sounds(tmp_path: Path) -> None:
@@ -70,18 +59,7 @@ def test_pictures_without_sounds(tmp_path: Path) -> None:
 
 @pytest.fixture(scope="module")
 def scenes(tmp_path_factory: pytest.TempPathFactory) -> Clips:
-    folder = tmp_path_factory.mktemp("layers")
-    parts: dict[str, list[Cutout]] = {"train": [], "validation": []}
-    for i in range(12):
-        kind = ("mammals", "food")[i % 2]
-        file = folder / "animals" / kind / f"{i}.png" if kind == "mammals" else folder / kind / f"{i}.png"
-        file.parent.mkdir(parents=True, exist_ok=True)
-        pixels = np.full((70, 80, 4), 20 * i, np.uint8)
-        pixels[..., 3] = 255
-        Image.fromarray(pixels).save(file)
-        parts["validation" if i >= 10 else "train"].append(Cutout(file, 1, f"A {kind} {i}."))
-    counts = {"train": 20, "train pairs": 60, "test": 10, "unseen": 4, "pairs": 20}
-    made = [layers.opened(layers.drawn(goal=folder / name, counts=counts, parts=parts)) for name in "ab"]
+    made = [tiny_paired.scenes(tmp_path_factory.mktemp(name)) for name in ("first", "second")]
     for row, other in zip(*(each.rows for each in made), strict=True):
         for sense in ("image", "depth", "thermal"):
             assert row[sense].read_bytes() == other[sense].read_bytes(), "the same on every machine"
@@ -94,7 +72,7 @@ def test_a_thing_stands_before_its_ground_and_has_its_warmth(scenes: Clips) -> N
         heat = read_thermal(row["thermal"])
         assert heat.celsius is not None
         kind, celsius = scenes.classes[row["label"]], heat.celsius.numpy()
-        warm = "mammals" in kind
+        warm = "warm" in kind
         middle = (celsius.min() + celsius.max()) / 2
         where = celsius > middle if warm else celsius < middle
         assert 0.05 < where.mean() < 0.95, kind
@@ -116,18 +94,7 @@ def test_pairs_of_things_that_training_never_saw_together(scenes: Clips) -> None
 
 
 def test_motion_is_kept_whole_and_people_apart(tmp_path: Path) -> None:
-    dice = np.random.default_rng(0)
-    made = [
-        exercises.Recording(
-            name=f"r{i}",
-            kind=POSES[i % len(POSES)].name,
-            split="test" if i % 3 == 0 else "train",
-            left=i % 2 == 0,
-            rate=10.0,
-            readings=dice.normal(size=(100, 6)),
-        )
-        for i in range(22)
-    ]
+    made = tiny_paired.recordings(22)
     found = exercises.opened(exercises.drawn(goal=tmp_path / "made", recordings=made))
     assert len(found.only(split="train")) == 3 * sum(each.split == "train" for each in made), "windows overlap"
     assert len(found.only(split="test")) == 2 * sum(each.split == "test" for each in made), "and do not where asked"

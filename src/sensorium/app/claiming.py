@@ -16,6 +16,7 @@ CLAIMS = {
     "clip": "sensorium.claims.clip",
     "dinov3": "sensorium.claims.dinov3",
     "registers": "sensorium.claims.registers",
+    "imagebind": "sensorium.claims.imagebind",
 }
 
 

@@ -289,17 +289,19 @@ def claim(paper: str, /, *, quick: Annotated[bool, Switch] = False, out: Path | 
     sensorium claim clip --out runs/clip
     sensorium claim dinov3
     sensorium claim registers
+    sensorium claim imagebind
     sensorium claim clip --quick          a minute: shows that it runs, judges nothing
 
-    Trains from nothing on real drawings (sensorium data fetch emoji) or cut-out
-    photographs (things), measures, prints claim beside measurement, and leaves a
+    Trains from nothing on real drawings (sensorium data fetch emoji), cut-out
+    photographs (things) or these with other senses (stamp-sounds, layers,
+    exercises), measures, prints claim beside measurement, and leaves a
     picture and the numbers. Up to half an hour on two cores. Interrupt it: the
     same command goes on.
 
     Parameters
     ----------
     paper
-        vit, clip, dinov3 or registers.
+        vit, clip, dinov3, registers or imagebind.
     quick
         Tiny models, hardly trained.
     out

@@ -11,7 +11,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
-from math import log
+from math import inf, log
 from typing import Any, Literal, get_args
 
 import torch
@@ -246,16 +246,19 @@ def _begins(sample: Sample, length: float, seconds: float, time: float) -> float
 
 
 def sound_at(sample: Sample, seconds: float, time: float) -> SoundSegment:
-    """The stretch of a sample's sound that `heard_at` says; shorter where the sound is. Raises Unreadable."""
+    """The stretch of a sample's sound that `heard_at` says; shorter where the sound, or what the sample means of it,
+    is. Raises Unreadable."""
     source: Any = sample["audio"]
+    most = float(sample.get("end", inf)) - float(sample.get("begin", 0.0))
     if isinstance(source, SoundSegment):
         begin = _begins(sample, source.end - source.begin, seconds, time)
         at = int(begin * source.rate)
-        cut = source.waveform[:, at : at + round(seconds * source.rate)]
+        cut = source.waveform[:, at : at + round(min(seconds, most) * source.rate)]
         return SoundSegment(begin, begin + cut.shape[1] / source.rate, cut, source.rate)
     sound = open_sound(source)
     begin = _begins(sample, sound.seconds, seconds, time)
-    first, last, passed = int(begin * sound.rate), int(begin * sound.rate) + round(seconds * sound.rate), 0
+    first, passed = int(begin * sound.rate), 0
+    last = first + round(min(seconds, most) * sound.rate)
     parts: list[Tensor] = []
     for chunk in sound.chunks:
         if passed + chunk.shape[1] > first:

@@ -48,7 +48,7 @@ SKTIME = Wheel(
         ): "79213102bc6fca1a398ad98ce1185dff0208fa3d1465e687f48288946b0ff8dc",
     },
 )
-VERSION = 1  # of what is drawn; another one is drawn anew
+VERSION = 2  # of what is drawn; another one is drawn anew
 SECONDS, STEP = 5.0, 2.5
 HELD_OUT = (8, 9, 10)  # of seglearn's people, who are numbered from 1
 EXERCISES = ("PEN", "ABD", "FEL", "IR", "ER", "TRAP", "ROW")  # as seglearn calls them

@@ -154,18 +154,18 @@ def figure(random: np.random.Generator, pose: Pose, *, left: bool = False) -> Im
     """96 x 96 pixels. `left`: the arm with the watch is the left one, which mirrors the picture."""
     tone = random.uniform(0.25, 1)
     look = Look(
-        height=random.uniform(0.68, 0.86),
-        centre=random.uniform(0.42, 0.58),
+        height=random.uniform(0.82, 0.92),
+        centre=random.uniform(0.45, 0.55),
         sign=-1.0 if left else 1.0,
-        thick=random.uniform(0.055, 0.085),
+        thick=random.uniform(0.07, 0.095),
         head=random.uniform(0.065, 0.085),
         arm=random.uniform(0.17, 0.2),
         leg=random.uniform(0.23, 0.26),
-        ground=_colour(random, 150, 250),
+        ground=_colour(random, 200, 250),
         skin=(int(90 + 150 * tone), int(60 + 130 * tone), int(45 + 110 * tone)),
-        shirt=_colour(random, 20, 220),
+        shirt=_colour(random, 20, 150),
         trousers=_colour(random, 10, 140),
-        phase=random.uniform(0.7, 1.0),
+        phase=random.uniform(0.8, 1.0),
         ghost=bool(random.random() < 0.8),
     )
     side = SIZE * FINE

@@ -23,7 +23,7 @@ from sensorium.data.sources.clips import Clips, Sense
 from sensorium.data.standins.cutouts import Cutout, Pixels, Random, cut, cutouts, ground, on_canvas, paint, placed
 from sensorium.data.standins.things import quiet
 
-VERSION = 2  # of what is drawn; another one is drawn anew
+VERSION = 3  # of what is drawn; another one is drawn anew
 SIZE = 96
 FOCAL = 110.0  # pixels: a view of 47 degrees
 GROUNDS = 12
@@ -179,12 +179,11 @@ def scene(random: Random, things: Sequence[Cutout], grounds: Sequence[NDArray[np
     for thing, side in zip(things, sides, strict=True):
         pixels = cut(thing.path)
         pixels = pixels[:, ::-1] if random.random() < 0.5 else pixels
-        scale = random.uniform(0.72, 0.95) * SIZE / max(pixels.shape[:2]) * (1 if side is None else 0.62)
+        scale = random.uniform(0.84, 0.96) * SIZE / max(pixels.shape[:2]) * (1 if side is None else 0.6)
         height, width = (each * scale for each in pixels.shape[:2])
-        low, high = (0, SIZE) if side is None else (side * SIZE / 2, (side + 1) * SIZE / 2)
-        x = random.uniform(low + width / 2, high - width / 2) if width < high - low else (low + high) / 2
-        y = random.uniform(height / 2, SIZE - height / 2)
-        by = placed(pixels.shape, (x, y), scale, random.uniform(-0.15, 0.15))
+        x = SIZE * (0.5 if side is None else 0.25 + 0.5 * side) + random.normal(0, 0.02 * SIZE)
+        y = 0.96 * SIZE - height / 2 - abs(random.normal(0, 0.03 * SIZE))
+        by = placed(pixels.shape, (x, y), scale, random.normal(0, 0.06))
         where = paint(canvas, pixels, by, random.uniform(0.75, 1.15))
         if not where.any():
             continue

@@ -1,7 +1,7 @@
-"""Pictures with sounds: Tux Paint's photographs, what they sound like, and what they are called in fourteen languages.
+"""Pictures with sounds: Tux Paint's photographs, what they sound like, and what they are called in thirteen languages.
 
-All of it is real: crows that caw, and people (for some languages a speech synthesiser) who say "Un corbeau." A sound is
-paired with its picture. The English caption is there for measuring, and stands beside no sound in training.
+All of it is as the package has it: crows that caw, and voices that say "Un corbeau." A sound is paired with its
+picture. The English caption is there for measuring, and stands beside no sound in training.
 """
 
 import hashlib
@@ -16,6 +16,7 @@ from sensorium.data.sets import Pictures, stamps
 from sensorium.data.sources.clips import Clips, Sense
 
 SECONDS = 2.0
+CUT, LEAST = 0.6, 1.0  # where a thing's own sound is cut, and the seconds that it must have
 OWN = "own"  # the voice of the thing itself
 UNSEEN, ELSEWHERE = 8, 6  # of so many captions one is never heard; of so many recordings one is kept for the test
 FEWEST = 3  # other recordings that a thing must keep for training
@@ -25,7 +26,7 @@ def stamp_sounds(pictures: Pictures | None = None, progress: Progress | None = N
     """Every recording with its picture, caption and split. Fetches the stamps where needed.
 
     train    pictures and sounds that are shown together
-    test     other recordings of the things of train: a word in another voice, other seconds of an animal
+    test     what else the things of train say: a word in another voice, the later part of an animal's sound
     unseen   things of which training has no sound at all
 
     The same recording stands in the package under several names; it is taken once. Raises SensoriumError where not one
@@ -61,7 +62,7 @@ def _rows(source: Pictures) -> Iterator[Sense]:
             for begin, end, later in _spans(file):
                 tested = later if voice(file) == OWN else voice(file) in kept
                 split = "unseen" if _digit(caption, UNSEEN) == 0 else "test" if tested else "train"
-                key = f"{file.relative_to(file.parents[-2]).as_posix()}@{begin:g}"
+                key = f"{file.parent.name}/{file.name}@{begin:g}"
                 row = Sense(key=key, image=picture, audio=file, text=caption, label=label, split=split)
                 row |= Sense(begin=begin, end=end)
                 yield row
@@ -75,7 +76,8 @@ def _recordings(picture: Path) -> list[Path]:
 def _spans(file: Path) -> list[tuple[float, float, bool]]:
     """Begin and end of what is heard of a recording, and whether it is kept for the test.
 
-    Of a name its first two seconds; of a thing's own sound two seconds at a time, the last of them for the test.
+    Of a name its first two seconds. A thing's own sound is cut at three fifths: what comes before, two seconds at a
+    time, is for training, the two seconds from there on for the test, where there is a second or more in all.
     """
     if voice(file) != OWN:
         return [(0.0, SECONDS, False)]
@@ -83,9 +85,11 @@ def _spans(file: Path) -> list[tuple[float, float, bool]]:
         import soundfile
     except ImportError:
         raise SensoriumError("sounds need two more packages: pip install 'sensorium[media]'") from None
-    seconds = float(soundfile.info(str(file)).duration)
-    times = [(float(a), float(b)) for a, b in clip_times(seconds, SECONDS, max(1, int(seconds // SECONDS)))]
-    return [(*each, number > 0 and number == len(times) - 1) for number, each in enumerate(times)]
+    length = float(soundfile.info(str(file)).duration)
+    cut = length if length < LEAST else CUT * length
+    times = [(float(a), float(b)) for a, b in clip_times(cut, SECONDS, max(1, int(cut // SECONDS)))]
+    spans = [(begin, min(end, cut), False) for begin, end in times]
+    return spans if cut == length else [*spans, (cut, min(length, cut + SECONDS), True)]
 
 
 def _digit(text: str, base: int) -> int:
