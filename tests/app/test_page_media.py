@@ -102,11 +102,9 @@ def view(page: Page, name: str) -> None:
 
 
 def until(page: Page, element: str, condition: str) -> list[Any]:
-    """The state of a playing element once a condition on it holds."""
-    page.wait_for_function(
-        f"() => {{ const m = document.getElementById('{element}'); return {condition}; }}", timeout=15000
-    )
-    return page.evaluate(STATE, element)
+    """The state of a playing element in the moment when a condition on it holds."""
+    holds = f"() => {{ const m = document.getElementById('{element}'); return {condition} ? ({STATE})(m.id) : null; }}"
+    return page.wait_for_function(holds, timeout=15000).json_value()
 
 
 def begin_of(page: Page, moment: int) -> float:

@@ -103,6 +103,19 @@ def test_any_file_is_a_question_and_so_is_a_moment(index: Index, folder: Path, t
         index.search(Query([Term(file=folder / "notes.txt")]))
 
 
+def test_of_what_stands_first_in_each_sense_the_surest_comes_next(folder: Path, tmp_path: Path) -> None:
+    with Index.open(tmp_path / "index", Apart()) as index:
+        index.update(folder)
+        for question in ("green", "red", "a bird", "a submarine", "sky"):
+            hits = index.search(question, 9).hits
+            sure = [(hit.moments[0].sense, round(hit.confidence, 1)) for hit in hits]
+            for place, (_, here) in enumerate(sure):
+                firsts = dict(reversed(sure[place:]))  # what stands first of every sense from here on
+                assert here >= max(firsts.values()) - 1e-9, (question, sure)
+            pages = [hit.id for start in range(0, 9, 2) for hit in index.search(question, 2, offset=start).hits]
+            assert pages == [hit.id for hit in hits]
+
+
 def test_what_a_model_lacks_is_counted_and_taken_in_once_it_has_it(folder: Path, tmp_path: Path) -> None:
     with Index.open(tmp_path / "index", Colours(senses=("image", "text"))) as index:
         report = index.update(folder)
