@@ -106,7 +106,9 @@ def test_any_file_is_a_question_and_so_is_a_moment(index: Index, folder: Path, t
 def test_of_what_stands_first_in_each_sense_the_surest_comes_next(folder: Path, tmp_path: Path) -> None:
     with Index.open(tmp_path / "index", Apart()) as index:
         index.update(folder)
-        for question in ("green", "red", "a bird", "a submarine", "sky"):
+        files = [Query([Term(file=folder / f"{colour}.png")]) for colour in ("magenta", "red")]
+        sums = [Query([Term(text=a), Term(text=b)]) for a, b in (("a submarine", "blue"), ("grass", "green"))]
+        for question in (*files, *sums, "green", "a bird"):
             hits = index.search(question, 9).hits
             sure = [(hit.moments[0].sense, round(hit.confidence, 1)) for hit in hits]
             for place, (_, here) in enumerate(sure):
