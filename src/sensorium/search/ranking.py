@@ -6,7 +6,7 @@ and where two are about as sure (to a tenth) by where they stand on the scale of
 (`verdict.Scale`). Where there is one sense, there is nothing to merge.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import astuple, dataclass
 from math import sqrt
 from typing import TYPE_CHECKING, TypeVar
@@ -75,21 +75,16 @@ class Ranking:
         for near in self._merged(direction, list(found.values()), scales):
             items.setdefault(near.item.id, near.item)
             pieces.setdefault(near.item.id, []).extend(near.pieces)
-        return [Ranked(item, in_order(pieces[name], scales)) for name, item in items.items()][:need], scales
+        return [Ranked(item, pieces[name]) for name, item in items.items()][:need], scales
 
     def _merged(self, direction: Direction, found: Sequence[Sequence[Near]], scales: Scales) -> list[Near]:
         """Answers of several senses as one list: of what stands first in each, the surest is next. So the order within
         a sense is that of its cosines, and a page begins where the one before it ended."""
-        judged = [self.judge(direction, [near.pieces[0] for near in nears]) for nears in found]
+        standing = [self._standing(direction, [near.pieces[0] for near in nears], scales) for nears in found]
         places = [0] * len(found)
         merged: list[Near] = []
-
-        def first(sense: int) -> tuple[float, float]:
-            at = places[sense]
-            return round(judged[sense][at][0], 1), on(scales, found[sense][at].pieces[0])
-
         while left := [sense for sense, nears in enumerate(found) if places[sense] < len(nears)]:
-            sense = max(left, key=first)
+            sense = max(left, key=lambda sense: standing[sense][places[sense]])
             merged.append(found[sense][places[sense]])
             places[sense] += 1
         return merged
@@ -103,8 +98,17 @@ class Ranking:
                 spots = self.store.spots(each.item.digest)
                 left -= len(spots)
                 pieces = (self.store.moments(spots, question, MOMENTS) if left >= 0 else []) or pieces
-            full.append(Ranked(each.item, in_order(pieces, scales)[:MOMENTS]))
+            standing = self._standing(direction, pieces, scales) if scales else [(piece.score, 0.0) for piece in pieces]
+            order = sorted(range(len(pieces)), key=lambda at: (*(-x for x in standing[at]), pieces[at].spot.number))
+            full.append(Ranked(each.item, [pieces[at] for at in order[:MOMENTS]]))
         return full
+
+    def _standing(self, direction: Direction, pieces: Sequence[Scored], scales: Scales) -> list[tuple[float, float]]:
+        """What tells pieces of several senses apart: how sure each is, to a tenth, and its place on its scale."""
+        return [
+            (round(confidence, 1), float(scales[piece.spot.sense].of(piece.score)))
+            for piece, (confidence, _) in zip(pieces, self.judge(direction, pieces), strict=True)
+        ]
 
     def judge(self, direction: Direction, pieces: Sequence[Scored]) -> list[tuple[float, float]]:
         """For each piece how sure it is a true answer, in 0..1, from 0.5 on a match; and that bar as a cosine."""
@@ -187,16 +191,6 @@ class Ranking:
             return usual_nearness(sample, self._captions() if few and self._modelled() else None)
 
         return _kept(self._usual, sense, (sample,), measured)
-
-
-def in_order(pieces: Iterable[Scored], scales: Scales) -> list[Scored]:
-    """Best first."""
-    return sorted(pieces, key=lambda each: (-on(scales, each), each.spot.number))
-
-
-def on(scales: Scales, piece: Scored) -> float:
-    """Where a piece stands: on the scale of its sense; by its cosine where there is one sense."""
-    return float(scales[piece.spot.sense].of(piece.score)) if piece.spot.sense in scales else piece.score
 
 
 def _kept(
