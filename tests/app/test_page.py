@@ -103,20 +103,21 @@ def pages(address: str) -> Iterator[dict[str, Page]]:
 @pytest.fixture
 def page(pages: dict[str, Page]) -> Iterator[Page]:
     """The desk's page at its start; fails if the page's code raised or its policy was broken."""
-    yield from _watched(pages["desk"])
+    yield from watched(pages["desk"])
 
 
 @pytest.fixture
 def phone(pages: dict[str, Page]) -> Iterator[Page]:
-    yield from _watched(pages["phone"])
+    yield from watched(pages["phone"])
 
 
-def _watched(page: Page) -> Iterator[Page]:
+def watched(page: Page, tiles: int = 18) -> Iterator[Page]:
+    """The page at its start; fails if its code raised or its policy was broken."""
     problems: list[str] = []
     page.on("pageerror", problem := lambda error: problems.append(str(error)))
     page.on("console", said := lambda line: problems.append(line.text) if "Content Security" in line.text else None)
     page.goto("/")
-    expect(page.locator(".tile")).to_have_count(18)
+    expect(page.locator(".tile")).to_have_count(tiles)
     yield page
     page.remove_listener("pageerror", problem)
     page.remove_listener("console", said)

@@ -21,7 +21,7 @@ from sensorium.search.index import Index
 from sensorium.tasks.loading import in_memory
 from tests import tiny
 from tests.app.everything import COLOURS_OF_FILM, KINDS, write_everything, write_film, write_tones
-from tests.app.test_page import DROP, FLAGS, ask, browser_path
+from tests.app.test_page import DROP, FLAGS, ask, browser_path, watched
 from tests.search.fake import COLOURS
 
 AUTOPLAY = "--autoplay-policy=no-user-gesture-required"
@@ -77,16 +77,7 @@ def opened(address: str) -> Iterator[Page]:
 
 @pytest.fixture
 def page(opened: Page) -> Iterator[Page]:
-    """The page at its start; fails if its code raised or its policy was broken."""
-    problems: list[str] = []
-    opened.on("pageerror", problem := lambda error: problems.append(str(error)))
-    opened.on("console", said := lambda line: problems.append(line.text) if "Content Security" in line.text else None)
-    opened.goto("/")
-    expect(opened.locator(".tile")).to_have_count(8)
-    yield opened
-    opened.remove_listener("pageerror", problem)
-    opened.remove_listener("console", said)
-    assert problems == []
+    yield from watched(opened, tiles=8)
 
 
 def asked(page: Page, words: str) -> None:
