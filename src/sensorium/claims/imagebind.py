@@ -98,7 +98,7 @@ def claim(folder: Path, *, quick: bool, bf16: bool, say: Callable[[str], None]) 
     return Outcome(
         paper=PAPER,
         setting="senses bound to pictures alone, words never met; "
-        f"the image tower itself: top-1 {strong.itself.top1:.2f} of {strong.itself.classes} captions",
+        f"the image tower itself: top-1 {strong.itself.top1:.3f} of {strong.itself.classes} captions",
         findings=[
             *(_emergent(sense, strong, taught[sense], untrained[sense]) for sense in PAIRED),
             _stronger(sides),
@@ -106,7 +106,7 @@ def claim(folder: Path, *, quick: bool, bf16: bool, say: Callable[[str], None]) 
         ],
         curves=[*run.curves, *_chances(run.curves, strong), *_by_tower(weak, strong), *_by_rank(sums)],
         axes={
-            **{_panel(sense): ("pairs seen in training", "zero-shot top-1, words never met") for sense in PAIRED},
+            **{_panel(sense): ("pairs seen in training", "zero-shot top-1") for sense in PAIRED},
             "the stronger the image tower": ("its own zero-shot top-1", "emergent zero-shot top-1"),
             "image + sound finds both": ("among the first", f"of {sums.queries} questions"),
         },
@@ -184,7 +184,8 @@ class Run:
         recipe = replace(recipe, data=data, evaluate=look, evaluate_every=every, best=None)
         records = trained(recipe, s, self.folder / name.replace(" ", "-"), bf16=self.bf16)
         x, y = evaluated(records, "top1", s.batch)
-        self.curves.append(Curve(panel=_panel(sense), name=name.partition(" to ")[2], x=[0, *x], y=[before.top1, *y]))
+        met = name.partition(" ")[2]  # "to stronger towers"
+        self.curves.append(Curve(panel=_panel(sense), name=met, x=[0, *x], y=[before.top1, *y]))
         return before, trunk
 
     def taught(self, pairs: Pairs, side: Side) -> tuple[Found, Found]:
