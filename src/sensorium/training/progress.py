@@ -54,6 +54,26 @@ class Watch:
             self.say(f"step {done}/{self.steps}  {line}")
 
 
+class Ahead:
+    """Shows how far work is that comes before the first step, where it takes more than a few seconds."""
+
+    def __init__(self, what: str, total: int, *, quiet: bool) -> None:
+        self.what, self.total, self.quiet = what, total, quiet
+        self.console = Console(stderr=True, highlight=False, soft_wrap=not sys.stderr.isatty())
+        self.begun = self.said = time.monotonic()
+
+    def show(self, done: int) -> None:
+        """So many are done."""
+        now, over = time.monotonic(), done >= self.total
+        pause = 1.0 if self.console.is_terminal else 30.0
+        if self.quiet or (now - self.said < pause and not (over and self.said > self.begun)):
+            return
+        self.said, rate = now, done / max(now - self.begun, 1e-9)
+        left = "" if over else f"  {_duration((self.total - done) / max(rate, 1e-9))} left"
+        end = "\r" if self.console.is_terminal and not over else "\n"
+        self.console.print(f"{self.what} {done:,}/{self.total:,}  {rate:,.0f}/s{left}".ljust(60), end=end, markup=False)
+
+
 def _duration(seconds: float) -> str:
     minutes, rest = divmod(round(seconds), 60)
     if minutes < 60:

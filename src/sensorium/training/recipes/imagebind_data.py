@@ -19,6 +19,7 @@ from sensorium.data.errors import SensoriumError, Unreadable, printable
 from sensorium.data.paired import PAIRED, Pair, Paired
 from sensorium.data.sources import open_source
 from sensorium.data.stream import Batches, Sample, Source, Stream, mix, named
+from sensorium.training.progress import Ahead
 from sensorium.training.recipes.imagebind_towers import Towers
 from sensorium.training.world import World
 
@@ -197,6 +198,7 @@ def seen(source: Source, pair: Pair, views: int, towers: Towers, world: World, s
             return named(error, sample)
 
     unreadable: dict[int, Unreadable] = {}
+    progress, done = Ahead("pictures seen", len(mine), quiet=world.rank > 0), 0
     ahead = enumerate(zip(mine, read_ahead(looked, mine), strict=True))
     while some := list(islice(ahead, TOGETHER)):
         good = [(row, pixels) for row, (_, pixels) in some if not isinstance(pixels, Unreadable)]
@@ -204,6 +206,8 @@ def seen(source: Source, pair: Pair, views: int, towers: Towers, world: World, s
         if good:
             found = towers.see(torch.cat([pixels for _, pixels in good]), world.device).cpu()
             vectors[[row for row, _ in good]] = found.unflatten(0, (len(good), views))
+        done += len(some)
+        progress.show(done)
     everybody = world.gather(vectors.to(world.device)).cpu()
     whole = everybody.unflatten(0, (world.size, -1)).transpose(0, 1).flatten(0, 1)[: len(rows)]
     if world.size > 1:
