@@ -98,6 +98,16 @@ def until(page: Page, element: str, condition: str) -> list[Any]:
     return page.wait_for_function(holds, timeout=15000).json_value()
 
 
+def played(page: Page, element: str, until: float) -> float:
+    """Where the stretch began that was last played, once it was played until there: told also of what is over by now,
+    since on a busy machine seconds may pass between two looks."""
+    seen = f"""() => {{
+        const {{ played }} = document.getElementById("{element}"), last = played.length - 1;
+        return last >= 0 && played.end(last) > {until} ? [played.start(last)] : null;
+    }}"""
+    return page.wait_for_function(seen, timeout=30000).json_value()[0]
+
+
 def begin_of(page: Page, moment: int) -> float:
     said = page.locator("#viewer-moments button").nth(moment).text_content() or ""
     minutes, seconds = map(int, re.findall(r"\d+", said)[:2])
@@ -117,9 +127,7 @@ def test_a_film_begins_at_its_moment_and_jumps_to_others(page: Page):
     other = next(i for i in range(moments.count()) if begin_of(page, i) != first)
     moments.nth(other).click()
     begin = begin_of(page, other)
-    time, paused, _, _ = until(page, "viewer-film", f"!m.paused && m.currentTime > {begin + 0.2}")
-    assert paused is False
-    assert begin < time < begin + 4
+    assert played(page, "viewer-film", begin + 0.2) == pytest.approx(begin, abs=0.1)
     expect(moments.nth(other)).to_have_attribute("aria-pressed", "true")
     page.keyboard.press("Escape")
     expect(page.locator("#viewer")).not_to_be_visible()
@@ -132,10 +140,8 @@ def test_a_sound_plays_from_its_moment(page: Page):
     expect(page.locator("#viewer-picture")).to_be_visible()
     page.locator("#viewer-moments button").nth(1).click()
     begin = begin_of(page, 1)
-    time, paused, _, _ = until(page, "viewer-sound", f"!m.paused && m.currentTime > {begin + 0.2}")
-    assert paused is False
-    assert time < begin + 4
-    time, *_ = until(page, "viewer-sound", f"m.currentTime > {time + 0.2}")
+    assert played(page, "viewer-sound", begin + 0.2) == pytest.approx(begin, abs=0.1)
+    assert played(page, "viewer-sound", begin + 0.6) == pytest.approx(begin, abs=0.1), "it goes on"
 
 
 def test_a_film_that_no_browser_plays_is_encoded_in_stretches(page: Page):
