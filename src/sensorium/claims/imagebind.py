@@ -7,7 +7,8 @@ where the image tower is stronger. (c) A picture and a sound, added up, find the
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TypeVar
@@ -82,6 +83,19 @@ class Side:
     exams: BySense[Exam]
 
 
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Models this small gain nothing by a second one, and lose much where the machine is busy; so the numbers are the
+    same on any number of cores, too."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+@one_thread()
 def claim(folder: Path, *, quick: bool, bf16: bool, say: Callable[[str], None]) -> Outcome:
     """Train all towers and trunks, measure, compare. What was trained before in this folder is not trained again."""
     begun, b = time.monotonic(), QUICK if quick else Budget()
