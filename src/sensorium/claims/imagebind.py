@@ -7,7 +7,7 @@ where the image tower is stronger. (c) A picture and a sound, added up, find the
 """
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -84,7 +84,7 @@ class Side:
 
 
 @contextmanager
-def one_thread() -> Iterator[None]:
+def one_thread() -> Generator[None]:
     """Models this small gain nothing by a second one, and lose much where the machine is busy; so the numbers are the
     same on any number of cores, too."""
     before = torch.get_num_threads()
