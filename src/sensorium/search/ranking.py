@@ -91,16 +91,24 @@ class Ranking:
 
     def with_moments(self, direction: Direction, page: Sequence[Ranked], scales: Scales) -> list[Ranked]:
         """These files with the best of all their pieces, and not only of those that were found on the way."""
-        question, full, left = unit(direction.whole), list[Ranked](), LOOKED_THROUGH
+        question, left = unit(direction.whole), LOOKED_THROUGH
+        every: list[list[Scored]] = []
         for each in page:
             pieces = each.pieces
             if each.item.kind in ("video", "sound", "motion", "document") and left > 0:
                 spots = self.store.spots(each.item.digest)
                 left -= len(spots)
                 pieces = (self.store.moments(spots, question, MOMENTS) if left >= 0 else []) or pieces
-            standing = self._standing(direction, pieces, scales) if scales else [(piece.score, 0.0) for piece in pieces]
-            order = sorted(range(len(pieces)), key=lambda at: (*(-x for x in standing[at]), pieces[at].spot.number))
-            full.append(Ranked(each.item, [pieces[at] for at in order[:MOMENTS]]))
+            every.append(pieces)
+        flat = [piece for pieces in every for piece in pieces]  # judged together: each call asks all captions
+        standing = iter(self._standing(direction, flat, scales) if scales else [(piece.score, 0.0) for piece in flat])
+        full: list[Ranked] = []
+        for each, pieces in zip(page, every, strict=True):
+            placed = sorted(
+                [(next(standing), piece) for piece in pieces],
+                key=lambda pair: (-pair[0][0], -pair[0][1], pair[1].spot.number),
+            )
+            full.append(Ranked(each.item, [piece for _, piece in placed[:MOMENTS]]))
         return full
 
     def _standing(self, direction: Direction, pieces: Sequence[Scored], scales: Scales) -> list[tuple[float, float]]:
