@@ -148,8 +148,8 @@ class Asked(BaseModel):
     offset: int = 0
 
 
-def file_out(found: Hit | Item, said: str | None = None) -> FileOut:
-    """A file as the page sees it; `said` is why it was read only in part."""
+def file_out(found: Hit | Item) -> FileOut:
+    """A file as the page sees it."""
     hit = found if isinstance(found, Hit) else None
     return FileOut(
         id=found.id,
@@ -163,7 +163,7 @@ def file_out(found: Hit | Item, said: str | None = None) -> FileOut:
         version=int(found.modified.timestamp() if isinstance(found, Hit) else found.modified // 10**9),
         seconds=found.seconds,
         pages=found.pages,
-        said=printable(said) if said else None,
+        said=printable(found.said) if found.said else None,
         plays=found.kind in ("video", "sound") and media_type(found.path, found.kind) is not None,
         looks=found.kind == "picture",
         taken=hit.taken.strftime("%Y-%m-%d %H:%M") if hit and hit.taken else None,

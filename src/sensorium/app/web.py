@@ -5,6 +5,7 @@ import threading
 from base64 import b64encode
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 from io import BytesIO
 from itertools import islice
 from pathlib import Path
@@ -114,12 +115,11 @@ def _add_collection(page: FastAPI, index: Index) -> None:
         """The collection by path, for a page with no question."""
         _check_page(k, offset)
         where = Filter(kind=chosen_kinds(kind)) if kind else None
-        return [file_out(item, item.said) for item in islice(index.items(where), offset, offset + k)]
+        return [file_out(item) for item in islice(index.items(where), offset, offset + k)]
 
     @page.get("/api/files/{id}")
     def one_file(id: str) -> FileOut:
-        item = _item(index, id)
-        return file_out(item, item.said)
+        return file_out(_item(index, id))
 
     @page.get("/api/status")
     def status() -> StatusOut:
@@ -163,7 +163,7 @@ def _add_pictures(page: FastAPI, index: Index, dropped: Dropped) -> None:
             headers = {"etag": f'"{tag}"', "cache-control": "private, max-age=86400"}
             if request.headers.get("if-none-match") == headers["etag"]:
                 return Response(status_code=304, headers=headers)
-            make = lambda: thumbnail(item.path, item.kind, s, at=at, until=until, page=page)  # noqa: E731
+            make = partial(thumbnail, item.path, item.kind, s, at=at, until=until, page=page)
             return Response(drawn.get(tag, make), media_type="image/jpeg", headers=headers)
         except (OSError, Unreadable):
             raise HTTPException(404, "the file has moved or changed since it was indexed") from None
@@ -241,10 +241,9 @@ def _ask(index: Index, dropped: Dropped, asked: Asked) -> AnswerOut:
         kind=chosen_kinds(asked.kind) if asked.kind else None,
     )
     answer: Answer = index.search(Question(terms), asked.k + 1, offset=asked.offset, where=where)
-    items = index.store.get([hit.id for hit in answer.hits[: asked.k]])
     return AnswerOut(
         terms=said,
-        hits=[file_out(hit, item.said if item else None) for hit, item in zip(answer.hits, items, strict=False)],
+        hits=[file_out(hit) for hit in answer.hits[: asked.k]],
         good=answer.good,
         cutoff=answer.cutoff,
         seconds=answer.seconds,

@@ -246,5 +246,6 @@ def _hit(item: Item, moments: list[Moment]) -> Hit:
         taken=None if item.taken is None else EPOCH + timedelta(microseconds=item.taken // 1000),
         seconds=item.seconds,
         pages=item.pages,
+        said=item.said,
         moments=moments,
     )
