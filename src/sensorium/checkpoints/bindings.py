@@ -10,7 +10,7 @@ import json
 import os
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 from sensorium.checkpoints.files import read_checkpoint, read_json, write_safetensors
 from sensorium.checkpoints.formats import build, export, format_named
@@ -64,21 +64,34 @@ def write_binding(trunks: ImageBind, path: str | Path, *, towers: str, towers_fi
     return weights
 
 
+def towers_of(path: str | Path) -> tuple[str, str]:
+    """The towers that a binding was trained to meet, and their fingerprint; no weights are read. Raises
+    CheckpointError."""
+    facts = places(path)[1]
+    stated = _stated(facts)
+    towers = str(stated["towers"])
+    near = facts.parent / towers
+    return os.path.normpath(near) if near.exists() else towers, str(stated["fingerprint"])
+
+
 def read_binding(path: str | Path) -> Binding:
     """Read what `write_binding` wrote: every name must fit. Raises CheckpointError."""
     weights, facts = places(path)
-    stated = read_json(facts)
-    if missing := [name for name in STATED if name not in stated]:
-        raise CheckpointError(f"{facts} does not say {', '.join(missing)}: it is no binding's")
-    checkpoint = replace(read_checkpoint(weights), beside={"config.json": stated["sizes"]})
+    towers, towers_fingerprint = towers_of(path)
+    checkpoint = replace(read_checkpoint(weights), beside={"config.json": _stated(facts)["sizes"]})
     model, known = build(checkpoint)
     if known.family != "imagebind":
         raise CheckpointError(f"{weights} holds {known.family}, no trunks of ImageBind")
-    towers = str(stated["towers"])
-    near = facts.parent / towers
     return Binding(
         trunks=cast(ImageBind, model),
-        towers=os.path.normpath(near) if near.exists() else towers,
-        towers_fingerprint=str(stated["fingerprint"]),
+        towers=towers,
+        towers_fingerprint=towers_fingerprint,
         fingerprint=fingerprint(checkpoint.tensors, None),
     )
+
+
+def _stated(facts: Path) -> dict[str, Any]:
+    stated = read_json(facts)
+    if missing := [name for name in STATED if name not in stated]:
+        raise CheckpointError(f"{facts} does not say {', '.join(missing)}: it is no binding's")
+    return stated

@@ -59,8 +59,8 @@ class Moment:
 class Hit:
     """One answer, a file. `score` is the cosine with the question; `confidence`, in 0..1, is calibrated for this
     question, and `match` says whether it is high enough to be a true answer: all three are those of the best of
-    `moments`, which are up to eight pieces of the file, best first. `size` in bytes, `width` and `height` in pixels; `said` is why the
-    file was read only in part.
+    `moments`, which are up to eight pieces of the file, best first. `size` in bytes, `width` and `height` in pixels;
+    `said` is why the file was read only in part.
     """
 
     id: str

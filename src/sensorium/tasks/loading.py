@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from sensorium.checkpoints.bindings import is_binding, read_binding
 from sensorium.checkpoints.format import Config
 from sensorium.checkpoints.load import Loaded, fingerprint, load_model, save_model
+from sensorium.checkpoints.sentences import ClipText, PocketText, clip_tokenizer
 from sensorium.data.errors import SensoriumError
 from sensorium.data.kinds import Sense
 from sensorium.data.preprocess import Preprocess
@@ -27,8 +28,6 @@ from sensorium.tasks.bindings import bound
 from sensorium.tasks.embedding import Blind, Embedder, ImageTower, Precision, TextTower, choose
 from sensorium.tasks.senses import SenseTower
 from sensorium.tasks.towers import bound_senses, films_as_pictures
-
-VOCABULARY = 49408  # CLIP's byte pairs with the two ends
 
 
 @runtime_checkable
@@ -83,7 +82,7 @@ def load(
     if not embeds:
         return loaded
     words = _vocabulary(loaded.model)
-    tokenizer = None if words is None or words == VOCABULARY else ClipTokenizer.from_file(loaded.folder)
+    tokenizer = None if words is None else clip_tokenizer(words, loaded.folder)
     whole = _embedder(
         loaded.model, loaded.preprocess or Preprocess(), loaded.fingerprint, loaded.name, tokenizer, place
     )
@@ -200,16 +199,12 @@ def _pocket(device: torch.device) -> Embedder:
     model, preprocess, tokenizer = load_pocket()
     model.to(device)
 
-    def text(texts: Sequence[str]) -> Float[Tensor, "b d"]:
-        ids, mask = tokenizer(texts)
-        return model.embed_text(ids.to(device), mask.to(device))
-
     return Embedder(
         name="pocket",
         fingerprint=pocket_fingerprint(),
         dim=model.config.embed,
         image=model.embed_image,
-        text=text,
+        text=PocketText(model, tokenizer, device),
         senses={"video": films_as_pictures(model.embed_image, preprocess), "audio": Hearing(device).tower},
         features=model.represent,
         scores=model.classify,
@@ -218,14 +213,3 @@ def _pocket(device: torch.device) -> Embedder:
         device=device,
         model=model,
     )
-
-
-class ClipText:
-    """Sentences through CLIP's tokeniser and a text tower made for it; long ones are cut at the tower's context."""
-
-    def __init__(self, tower: nn.Module, tokenizer: ClipTokenizer, context: int, device: torch.device) -> None:
-        self.tower, self.tokenizer, self.context, self.device = tower, tokenizer, context, device
-
-    def __call__(self, texts: Sequence[str]) -> Float[Tensor, "b d"]:
-        """Embed a batch, not normalised."""
-        return self.tower(self.tokenizer(texts, context=self.context, truncate=True).to(self.device))

@@ -11,10 +11,11 @@ import torch.nn.functional as F
 from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
-from sensorium.checkpoints.bindings import is_binding, read_binding
+from sensorium.checkpoints.bindings import is_binding, towers_of
 from sensorium.checkpoints.load import load_model
 from sensorium.checkpoints.pocket import fingerprint as pocket_fingerprint
 from sensorium.checkpoints.pocket import load_pocket
+from sensorium.checkpoints.sentences import ClipText, PocketText, clip_tokenizer
 from sensorium.data.errors import SensoriumError
 from sensorium.data.preprocess import Preprocess
 from sensorium.data.tokenizer import ClipTokenizer
@@ -80,22 +81,23 @@ def open_towers(source: str, device: torch.device) -> Towers:
         return _pocket(device)
     name = model_folder(source)
     if is_binding(name):
-        return _same(read_binding(name).towers, read_binding(name).towers_fingerprint, device)
+        return _same(*towers_of(name), device)
     loaded = load_model(name)
     model, steps = loaded.model.to(device), loaded.preprocess
     common: dict[str, Any] = {"source": name, "fingerprint": loaded.fingerprint, "module": model}
     if isinstance(model, CLIP | DINOtxt) and steps is not None:
-        text = _Text(model.text, _tokenizer(model.config.text.words, loaded.folder), model.config.text.context, device)
+        words = model.config.text
+        text = ClipText(model.text, clip_tokenizer(words.words, loaded.folder), words.context, device)
         return Towers(**common, dim=model.config.embed, steps=steps, image=model.vision, text=text)
     c = model.config if isinstance(model, ImageBind) else None
     if isinstance(model, ImageBind) and c is not None and c.vision and c.text and steps is not None:
-        tokenizer = _tokenizer(c.text.words, loaded.folder)
+        tokenizer = clip_tokenizer(c.text.words, loaded.folder)
         return Towers(
             **common,
             dim=c.embed,
             steps=steps,
             image=model.towers["vision"],
-            text=_Text(model.towers["text"], tokenizer, c.text.context, device),
+            text=ClipText(model.towers["text"], tokenizer, c.text.context, device),
             frames=c.vision.sides[0],
             whole=model,
             tokenizer=tokenizer,
@@ -113,12 +115,8 @@ def _same(source: str, fingerprint: str, device: torch.device) -> Towers:
 
 
 def _pocket(device: torch.device) -> Towers:
-    model, steps, words = load_pocket()
+    model, steps, tokenizer = load_pocket()
     model.to(device)
-
-    def text(texts: Sequence[str]) -> Float[Tensor, "n dim"]:
-        ids, mask = words(texts)
-        return model.embed_text(ids.to(device), mask.to(device))
 
     return Towers(
         source="pocket",
@@ -126,24 +124,6 @@ def _pocket(device: torch.device) -> Towers:
         dim=model.config.embed,
         steps=steps,
         image=model.embed_image,
-        text=text,
+        text=PocketText(model, tokenizer, device),
         module=model,
     )
-
-
-def _tokenizer(words: int, folder: Path) -> ClipTokenizer:
-    plain = ClipTokenizer()
-    return plain if words == plain.size else ClipTokenizer.from_file(folder)
-
-
-@dataclass(frozen=True, eq=False)
-class _Text:
-    """Sentences through CLIP's tokeniser and a tower; long ones are cut at its context."""
-
-    tower: nn.Module
-    tokenizer: ClipTokenizer
-    context: int
-    device: torch.device
-
-    def __call__(self, texts: Sequence[str]) -> Float[Tensor, "n dim"]:
-        return self.tower(self.tokenizer(list(texts), self.context, truncate=True).to(self.device))
