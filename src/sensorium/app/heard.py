@@ -17,9 +17,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from sensorium.data.audio_stream import channels_of
+from sensorium.data.audio_stream import channels_of, origin
 from sensorium.data.errors import Unreadable
-from sensorium.data.media import regular_file
+from sensorium.data.media import is_cover, regular_file
 
 EARLY = 1.0  # seconds before a stretch that are decoded with it: codecs need a run-up
 LONGER_SIDE = 854  # pixels of a film that is encoded anew
@@ -66,7 +66,7 @@ def as_mp4(path: str | os.PathLike[str], begin: float, end: float) -> bytes:
 
     buffer = io.BytesIO()
     with _opened(path) as (name, source), av.open(buffer, "w", format="mp4") as target:
-        film: Any = next((each for each in source.streams.video if "attached_pic" not in str(each.disposition)), None)
+        film: Any = next((each for each in source.streams.video if not is_cover(each)), None)
         if film is None:
             raise Unreadable(name, "holds no pictures")
         pictures: Any = None
@@ -132,18 +132,11 @@ def _opened(path: str | os.PathLike[str]) -> Generator[tuple[str, Any]]:
         raise Unreadable(name, f"cannot be played ({error})") from error
 
 
-def _origin(container: Any) -> float:
-    """When a file's own clock stands at our 0: at its first picture, else at its first sample."""
-    film = [each for each in container.streams.video if each.start_time is not None]
-    streams = film or list(container.streams.audio)
-    return float((streams[0].start_time or 0) * streams[0].time_base) if streams else 0.0
-
-
 def _decoded(container: Any, stream: Any, begin: float) -> Iterator[tuple[float, Any]]:
     """Frames from a little before `begin` on, each with its time; damaged packets are passed over."""
     from av.error import FFmpegError, InvalidDataError
 
-    zero = _origin(container)
+    zero = origin(container)
     with suppress(FFmpegError):  # a format without a way to seek is read from where it stands
         container.seek(max(0, int((max(begin - EARLY, 0.0) + zero) / float(stream.time_base))), stream=stream)
     damaged = 0

@@ -21,7 +21,7 @@ from sensorium.app.heard import heard
 from sensorium.app.moments import clock
 from sensorium.data.audio import LOWEST, filter_bank, resample
 from sensorium.data.depth import read_depth
-from sensorium.data.errors import SensoriumError, Unreadable
+from sensorium.data.errors import Unreadable, about
 from sensorium.data.image import read_image
 from sensorium.data.kinds import Kind
 from sensorium.data.motion import Motion, read_motion
@@ -65,7 +65,7 @@ def show(
 
     Raises Unreadable, also where a file does not reach so far.
     """
-    try:
+    with about(path):
         if kind == "document":
             return _document(path, size, page or 1)
         if kind in ("sound", "motion"):
@@ -77,10 +77,6 @@ def show(
             "thermal": lambda: _thermal(path),
         }
         shown = still[kind]()
-    except Unreadable:
-        raise
-    except SensoriumError as error:  # a unit that nobody stated
-        raise Unreadable(path, str(error).removeprefix(f"{os.fspath(path)}: ")) from error
     shown.picture.thumbnail((size, size), Image.Resampling.BICUBIC, reducing_gap=2.0)
     return shown
 

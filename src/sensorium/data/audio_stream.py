@@ -88,6 +88,13 @@ def channels_of(packed: Any) -> np.ndarray[Any, Any]:
     return np.ascontiguousarray(packed.to_ndarray().reshape(-1, packed.layout.nb_channels).T)
 
 
+def origin(container: Any) -> float:
+    """When a file's own clock stands at our 0: at its first picture, else at its first sample."""
+    film: list[Any] = [each for each in container.streams.video if each.start_time is not None]
+    streams: list[Any] = film or list(container.streams.audio)
+    return float((streams[0].start_time or 0) * streams[0].time_base) if streams else 0.0
+
+
 def _av(name: str) -> Sound:
     try:
         import av
@@ -110,9 +117,7 @@ def _av(name: str) -> Sound:
         given = 0
         try:
             with av.open(name) as container:
-                film: list[Any] = [each for each in container.streams.video if each.start_time is not None]
-                stream: Any = (film or container.streams.audio)[0]
-                zero = float((stream.start_time or 0) * stream.time_base)
+                zero = origin(container)
                 limit = int(((container.duration or 0) / 1e6 + 1) * rate)
                 packed: Any = av.AudioResampler(format="flt")
                 for frame in container.decode(audio=0):

@@ -2,6 +2,8 @@
 
 import errno
 import os
+from collections.abc import Generator
+from contextlib import contextmanager
 
 
 class SensoriumError(Exception):
@@ -31,6 +33,17 @@ class Unreadable(SensoriumError):
 
     def __str__(self) -> str:
         return f"{printable(self.path)}: {self.reason}"
+
+
+@contextmanager
+def about(path: str | os.PathLike[str]) -> Generator[None]:
+    """Any other complaint about a file, such as a unit that nobody stated, as Unreadable under its name."""
+    try:
+        yield
+    except Unreadable:
+        raise
+    except SensoriumError as error:
+        raise Unreadable(path, str(error).removeprefix(f"{os.fspath(path)}: ")) from error
 
 
 def printable(name: str) -> str:

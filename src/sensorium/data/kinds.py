@@ -14,7 +14,7 @@ import numpy as np
 
 from sensorium.data.errors import SensoriumError, Unreadable, system_reason
 from sensorium.data.image import image_format, read_image
-from sensorium.data.media import regular_file
+from sensorium.data.media import is_cover, regular_file
 from sensorium.data.motion_table import header, layout
 from sensorium.data.rasters import COLOURED, EXR, NO_ARRAY, NPY, NPZ
 
@@ -92,7 +92,7 @@ def _streams(name: str) -> Kind | None:
         return "video"
     try:
         with av.open(name) as container:
-            if any("attached_pic" not in str(stream.disposition) for stream in container.streams.video):
+            if not all(is_cover(stream) for stream in container.streams.video):
                 return "video"
             return "sound" if container.streams.audio else None
     except (FFmpegError, ValueError):

@@ -35,6 +35,11 @@ def regular_file(path: str | os.PathLike[str]) -> str:
     return name
 
 
+def is_cover(stream: Any) -> bool:
+    """Whether a stream of PyAV's is the picture on a song's cover."""
+    return "attached_pic" in str(stream.disposition)
+
+
 def facts_beside(path: str | os.PathLike[str], name: str, known: Iterable[str]) -> dict[str, Any]:
     """What a JSON file called `name` in the file's folder says of all files there; nothing where there is none.
 

@@ -1,13 +1,12 @@
 """What a sample holds, sense by sense, in words: every loader says what it got, or why it cannot read it."""
 
-import os
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from sensorium.data.audio_segments import sound_segments
 from sensorium.data.depth import read_depth
-from sensorium.data.errors import SensoriumError, Unreadable
+from sensorium.data.errors import about
 from sensorium.data.image import read_image
 from sensorium.data.motion import read_motion
 from sensorium.data.sources.kept import stamp
@@ -27,13 +26,8 @@ def describe(sample: Sample) -> dict[str, str]:
     said: dict[str, str] = {}
     for sense in SENSES:
         if sense in sample:
-            try:
+            with about(sample[sense]):
                 said[sense] = _said(sense, sample)
-            except Unreadable:
-                raise
-            except SensoriumError as error:  # a unit or a focal length that nobody stated
-                file = sample[sense]
-                raise Unreadable(file, str(error).removeprefix(f"{os.fspath(file)}: ")) from error
     return said
 
 

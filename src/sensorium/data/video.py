@@ -18,7 +18,7 @@ from torch import Tensor
 
 from sensorium.data.errors import Unreadable
 from sensorium.data.image import PIXEL_LIMIT
-from sensorium.data.media import clip_times, regular_file
+from sensorium.data.media import clip_times, is_cover, regular_file
 from sensorium.data.preprocess import CLIP_MEAN, CLIP_STD, Triple
 
 AHEAD = 2.0  # seconds: a frame farther on than this is sought, a nearer one is reached by decoding
@@ -194,7 +194,7 @@ def _opened(name: str) -> Generator[tuple[Any, Any]]:
         raise Unreadable(name, "films need one more package: pip install 'sensorium[media]'") from None
     try:
         with av.open(name) as container:
-            streams: list[Any] = [each for each in container.streams.video if not _is_cover(each)]
+            streams: list[Any] = [each for each in container.streams.video if not is_cover(each)]
             if not streams:
                 raise Unreadable(name, "holds no pictures")
             if streams[0].codec_context is None:
@@ -208,11 +208,6 @@ def _opened(name: str) -> Generator[tuple[Any, Any]]:
             yield container, streams[0]
     except (FFmpegError, ValueError) as error:
         raise Unreadable(name, f"no film that can be decoded ({error})") from error
-
-
-def _is_cover(stream: Any) -> bool:
-    """Whether a stream is the picture on a song's cover."""
-    return "attached_pic" in str(stream.disposition)
 
 
 def _rate(stream: Any) -> float | None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from torch import Tensor
 
 from sensorium.data.audio_stream import SILENT
-from sensorium.data.errors import SensoriumError, Unreadable
+from sensorium.data.errors import Unreadable, about
 from sensorium.data.kinds import KINDS, Kind, Sense
 from sensorium.data.pdf import pdf_pages
 from sensorium.data.video import video_length
@@ -74,11 +74,10 @@ def told(path: Path, read: Callable[[Path], Tensor]) -> Tensor:
 def named(path: Path) -> Generator[None]:
     """Complaints about a file, or about facts that lie beside it, as Unreadable under its own name."""
     try:
-        yield
+        with about(path):
+            yield
     except Unreadable as error:
         raise (error if error.path == str(path) else Unreadable(path, str(error))) from error
-    except SensoriumError as error:
-        raise Unreadable(path, str(error).removeprefix(f"{path}: ")) from error
 
 
 def example(model: "Embedder", path: Path, kind: Kind) -> list[Piece]:

@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from sensorium.data.errors import SensoriumError, Unreadable
+from sensorium.data.errors import SensoriumError, Unreadable, about
 from sensorium.data.given import Given
 from sensorium.tasks.decoding import decoded
 from sensorium.tasks.embedding import Embedder
@@ -49,12 +49,8 @@ def read_given(
 def clips_of(tower: SenseTower, given: Given) -> Float[Tensor, "clips *input"]:
     """What a tower is given of a file. Raises Unreadable, also where a unit is missing."""
     told: dict[str, Any] = dict(given.told)
-    try:
+    with about(given.path):
         return tower.read(given.path, **told)
-    except Unreadable:
-        raise
-    except SensoriumError as error:
-        raise Unreadable(given.path, str(error).removeprefix(f"{given.path}: ")) from error
 
 
 def _forward(embedder: Embedder, sense: Sense, files: Sequence[Tensor]) -> Float[Tensor, "n dim"]:
