@@ -8,6 +8,7 @@ from rich.progress import Progress, ProgressColumn, Task, TaskID
 
 from sensorium.app.console import count, stderr, stdout, write_json
 from sensorium.app.truths import show_truths
+from sensorium.data.augment import texts_of
 from sensorium.data.errors import Unreadable, printable
 from sensorium.data.senses import describe
 from sensorium.data.sets import SETS, fetch
@@ -117,9 +118,8 @@ def _plain(sample: Sample, held: Mapping[str, str], source: Opened) -> dict[str,
         shown |= {sense: name, "size": said} if sense == "image" else {sense: f"{name} ({said})"}
     if "begin" in sample:
         shown["seconds"] = f"{sample['begin']:.2f}-{sample['end']:.2f}"
-    text = sample.get("text", ())
-    texts: tuple[str, ...] = (text,) if isinstance(text, str) else text
-    if len(texts):
+    texts = texts_of(sample)
+    if texts:
         first, *rest = texts
         shown["text"] = repr(first[:80]) + (f" (+{len(rest)})" if rest else "")
     if "label" in sample:

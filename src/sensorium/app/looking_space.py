@@ -10,17 +10,17 @@ from sensorium.app.expression import parse, spell
 from sensorium.app.looking import Seen, View
 from sensorium.app.parts import Part, named, parts_of, wholes
 from sensorium.data.errors import SensoriumError, printable
+from sensorium.data.kind_names import WAYS, Kind, Sense
 from sensorium.search.query import Term
 
 if TYPE_CHECKING:  # these bring torch and NumPy, which help and usage errors do without
     from torch import Tensor
 
-    from sensorium.data.kinds import Kind, Sense
     from sensorium.insight.panel import Nearest
 
     Row = tuple[str, Nearest, list["Part"]]
 
-ROWS: "dict[tuple[Kind | None, Sense], str]" = {
+ROWS: dict[tuple[Kind | None, Sense], str] = {
     ("picture", "image"): "pictures",
     ("video", "video"): "films",
     ("video", "audio"): "films, by their sound",
@@ -184,7 +184,6 @@ def space(view: View) -> Seen:
 def _question(view: View, terms: Sequence[Term]) -> Part:
     """What was asked: a file, or words. Raises SensoriumError for a file that the model cannot take in."""
     from sensorium.data.kinds import kind_of
-    from sensorium.tasks.pieces import WAYS
 
     files: list[tuple[Path, Kind]] = []
     for source in (term.item if term.file is None else term.file for term in terms if term.text is None):

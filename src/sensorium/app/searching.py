@@ -12,11 +12,11 @@ from sensorium.app.lacking import check_examples
 from sensorium.app.moments import spell_moment
 from sensorium.app.sheet import Frame, Strip, write_sheet
 from sensorium.data.errors import SensoriumError
+from sensorium.data.kind_names import WAYS, Kind, Sense
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from sensorium.data.kinds import Sense
     from sensorium.search.index import Answer, Hit
     from sensorium.search.query import Moment, Term
     from sensorium.search.store import Filter
@@ -48,10 +48,9 @@ def search_collection(
     return answer.good
 
 
-def needed(terms: Sequence["Term"]) -> "set[Sense]":
+def needed(terms: Sequence["Term"]) -> set[Sense]:
     """The senses that a question takes: words always, since answers are judged by them; others for files."""
-    from sensorium.data.kinds import Kind, kind_of
-    from sensorium.tasks.pieces import WAYS
+    from sensorium.data.kinds import kind_of
 
     kinds: list[Kind | None] = [kind_of(term.file) for term in terms if term.file is not None]
     return {"text", *(sense for kind in kinds if kind is not None for sense in WAYS[kind])}

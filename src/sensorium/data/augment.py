@@ -7,6 +7,7 @@ ten times sooner than Pillow (see `preprocess`). Every random number comes from 
 """
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -132,10 +133,15 @@ def cut(
     return F.interpolate(part, size=(size, size), mode=interpolation, antialias=True)[0].contiguous()
 
 
+def texts_of(sample: Mapping[str, Any]) -> tuple[str, ...]:
+    """All of a sample's texts; none where it has none."""
+    found = sample.get("text", ())
+    return (found,) if isinstance(found, str) else tuple(found)
+
+
 def one_text(sample: Sample, generator: torch.Generator | None = None) -> str:
     """A sample's text: one of several by chance, or the first without a generator. Raises Unreadable where none is."""
-    found = sample.get("text", ())
-    texts: tuple[str, ...] = (found,) if isinstance(found, str) else tuple(found)
+    texts = texts_of(sample)
     if not texts:
         raise Unreadable(str(sample.get("key", "sample")), "has no text")
     if generator is None or len(texts) == 1:

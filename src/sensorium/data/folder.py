@@ -5,12 +5,9 @@ import os
 import stat
 from collections.abc import Iterator, Set
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from sensorium.data.errors import Unreadable, system_reason
-
-if TYPE_CHECKING:  # this brings torch, which walking a folder does without
-    from sensorium.data.kinds import Kind
+from sensorium.data.kind_names import Kind
 
 IMAGE_SUFFIXES = frozenset(
     {".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".png", ".apng", ".gif", ".webp", ".avif", ".avifs"}
@@ -25,7 +22,7 @@ SOUND_SUFFIXES = frozenset(
     {".wav", ".wave", ".flac", ".mp3", ".mp2", ".mpga", ".aac", ".m4a", ".m4b", ".oga", ".ogg", ".opus", ".spx"}
     | {".wma", ".mka", ".aif", ".aiff", ".aifc", ".caf", ".au", ".snd", ".amr"}
 )
-CALLED: "dict[str, Kind]" = {
+CALLED: dict[str, Kind] = {
     **dict.fromkeys(IMAGE_SUFFIXES, "picture"),
     **dict.fromkeys(FILM_SUFFIXES, "video"),
     **dict.fromkeys(SOUND_SUFFIXES, "sound"),

@@ -8,21 +8,17 @@ import os
 import re
 import zipfile
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 
 from sensorium.data.errors import SensoriumError, Unreadable, system_reason
 from sensorium.data.image import image_format, read_image
+from sensorium.data.kind_names import KINDS, SENSES, Kind, Sense
 from sensorium.data.media import is_cover, regular_file
 from sensorium.data.motion_table import header, layout
 from sensorium.data.rasters import COLOURED, EXR, NO_ARRAY, NPY, NPZ
 
-Kind = Literal["picture", "video", "sound", "depth", "thermal", "motion", "document"]
-KINDS: tuple[Kind, ...] = ("picture", "video", "sound", "depth", "thermal", "motion", "document")
-
-Sense = Literal["image", "text", "video", "audio", "depth", "thermal", "motion"]  # how a model takes something in
-SENSES: tuple[Sense, ...] = ("image", "text", "video", "audio", "depth", "thermal", "motion")
+__all__ = ["KINDS", "SENSES", "Kind", "Sense", "kind_of"]
 
 NAMES: dict[Kind, frozenset[str]] = {
     "depth": frozenset({"depth", "depths", "disparity", "disparities", "depthmap", "depthmaps"}),

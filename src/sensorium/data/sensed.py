@@ -15,7 +15,8 @@ from typing import Any
 from sensorium.data.errors import SensoriumError, Unreadable, printable, system_reason
 from sensorium.data.folder import IMAGE_SUFFIXES
 from sensorium.data.given import given
-from sensorium.data.kinds import Kind, kind_of
+from sensorium.data.kind_names import WAYS
+from sensorium.data.kinds import kind_of
 from sensorium.data.labelled import BETWEEN_LABELS, TABLES, Labelled, table_rows
 from sensorium.data.senses import SENSES
 from sensorium.data.sources import open_source
@@ -24,14 +25,6 @@ from sensorium.data.sources.folders import PARTS
 from sensorium.data.sources.pairs import open_pairs
 from sensorium.data.sources.sounds import open_sounds
 
-OF_KIND: dict[Kind, tuple[str, ...]] = {  # the senses by which a file can be taken in
-    "picture": ("image",),
-    "video": ("video", "audio"),
-    "sound": ("audio",),
-    "depth": ("depth",),
-    "thermal": ("thermal",),
-    "motion": ("motion",),
-}
 NAMED = SOUNDS | FILMS | IMAGE_SUFFIXES
 UNKNOWN = "neither picture, film, sound, depth, heat nor motion"
 FILE = ("path", "file", "filepath", "file_name")
@@ -153,7 +146,7 @@ def _senses(path: Path, problems: list[str]) -> tuple[str, ...]:
         return ()
     if kind is None and path.suffix.lower() in NAMED:
         problems.append(f"{path}: {UNKNOWN}")
-    return OF_KIND.get(kind, ()) if kind is not None else ()
+    return () if kind is None or kind == "document" else WAYS[kind]
 
 
 def _table(file: Path) -> Clips:

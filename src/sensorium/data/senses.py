@@ -4,6 +4,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from sensorium.data import kind_names
 from sensorium.data.audio_segments import sound_segments
 from sensorium.data.depth import read_depth
 from sensorium.data.errors import about
@@ -14,7 +15,7 @@ from sensorium.data.stream import Sample
 from sensorium.data.thermal import read_thermal
 from sensorium.data.video import video_segments
 
-SENSES = ("image", "video", "audio", "depth", "thermal", "motion")
+SENSES = tuple(sense for sense in kind_names.SENSES if sense != "text")  # those that have files
 FEW = 0.5  # seconds of a sound or film that are read to know that it can be
 
 

@@ -4,19 +4,17 @@ import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sensorium.data.errors import SensoriumError, printable
+from sensorium.data.kind_names import Sense
 from sensorium.search.embeds import Embeds
 from sensorium.search.found import NO_KIND, kind_at, senses_of
 from sensorium.search.query import Term
 from sensorium.search.store import Item, Store, Vector
-
-if TYPE_CHECKING:
-    from sensorium.data.kinds import Sense
 
 CANCELLED = 1e-6
 MOST_PIECES = 64
@@ -37,7 +35,7 @@ class Direction:
     weight: float
     effort: float
     wanted: tuple[bool, bool]
-    senses: "frozenset[Sense]"
+    senses: frozenset[Sense]
     examples: frozenset[str]
 
     @property
@@ -87,7 +85,7 @@ class Asker:
             examples=frozenset(examples),
         )
 
-    def _example(self, term: Term) -> "tuple[Vector, str | None, set[Sense]]":
+    def _example(self, term: Term) -> tuple[Vector, str | None, set[Sense]]:
         """The vector of an example, from the index where it is stored there unchanged; its id there; its senses."""
         source: Any = next(each for each in (term.item, term.file, term.image) if each is not None)
         item = self.get(source) if isinstance(source, str | os.PathLike) else None

@@ -4,8 +4,9 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from sensorium.data.kind_names import Kind, Sense
+
 if TYPE_CHECKING:  # these bring torch, which opening an index does without
-    from sensorium.data.kinds import Kind, Sense
     from sensorium.tasks.senses import Job, Taken
 
 
@@ -27,15 +28,15 @@ class Embeds(Protocol):
         """Length of a vector."""
         ...
 
-    def has(self, sense: "Sense") -> bool:
+    def has(self, sense: Sense) -> bool:
         """Whether it takes something in this way."""
         ...
 
-    def mark(self, sense: "Sense") -> str:
+    def mark(self, sense: Sense) -> str:
         """What `fingerprint` leaves out of a sense: by another mark files are taken in anew."""
         ...
 
-    def lacks(self, kind: "Kind") -> str | None:
+    def lacks(self, kind: Kind) -> str | None:
         """None where it takes in files of this kind, else a sentence that says that it does not."""
         ...
 
@@ -43,7 +44,7 @@ class Embeds(Protocol):
         """{"images": (n, dim), "text": (m, dim)} float32, rows of length one."""
         ...
 
-    def embed_example(self, source: Path, kind: "Kind | None" = None) -> Any:
+    def embed_example(self, source: Path, kind: Kind | None = None) -> Any:
         """(dim,) of length one: a file of any kind as a question."""
         ...
 

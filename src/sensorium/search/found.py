@@ -5,16 +5,14 @@ import os
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from sensorium.data.folder import CALLED
+from sensorium.data.kind_names import WAYS, Kind, Sense
 from sensorium.search.embeds import Embeds
 from sensorium.search.store import Item
 
-if TYPE_CHECKING:
-    from sensorium.data.kinds import Kind, Sense
-
-MEASURED: "tuple[Kind, ...]" = ("depth", "thermal", "motion")
+MEASURED: tuple[Kind, ...] = ("depth", "thermal", "motion")
 """Kinds whose numbers mean what a JSON file of this name beside them says."""
 NO_KIND = "none of the kinds that can be searched: picture, film, sound, depth, heat, motion, PDF"
 
@@ -59,7 +57,7 @@ class Found:
     modified: int
     changed: int
     before: bytes | None
-    kind: "Kind" = "picture"
+    kind: Kind = "picture"
 
     def item(self, digest: bytes, like: Item | None = None, reason: str | None = None) -> Item:
         """As it goes into the store; `like` is an item of the same content."""
@@ -79,7 +77,7 @@ def facts_changed(folder: Path) -> int:
     return max(times)
 
 
-def kind_at(path: Path) -> "Kind | None":
+def kind_at(path: Path) -> Kind | None:
     """What the file's content says it is, else what its name does; None for what is no kind. Raises Unreadable."""
     from sensorium.data.kinds import kind_of  # brings torch
 
@@ -94,14 +92,12 @@ def is_some_kind(path: Path) -> bool:
         return False
 
 
-def senses_of(kind: "Kind", embedder: Embeds) -> "set[Sense]":
+def senses_of(kind: Kind, embedder: Embeds) -> set[Sense]:
     """Those by which a model takes in files of a kind."""
-    from sensorium.tasks.pieces import WAYS  # brings torch, which the model has brought anyway
-
     return {sense for sense in WAYS[kind] if embedder.has(sense)}
 
 
-def mark_of(kind: "Kind", embedder: Embeds) -> bytes:
+def mark_of(kind: Kind, embedder: Embeds) -> bytes:
     """Identity of what takes in files of a kind, as far as the model's own leaves it out."""
     return "|".join(embedder.mark(sense) for sense in sorted(senses_of(kind, embedder))).strip("|").encode()
 

@@ -12,11 +12,12 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import Self
 
 import numpy as np
 
 from sensorium.data.errors import SensoriumError
+from sensorium.data.kind_names import Kind
 from sensorium.search.asking import Asker
 from sensorium.search.bank import BANK
 from sensorium.search.embeds import Embeds
@@ -27,9 +28,6 @@ from sensorium.search.roots import resolve
 from sensorium.search.sqlite import SQLiteStore
 from sensorium.search.store import EPOCH, Filter, Identity, Item, Scored, Store, Vectors, item_id
 from sensorium.search.update import Update
-
-if TYPE_CHECKING:
-    from sensorium.data.kinds import Kind
 
 __all__ = [
     "Answer",
@@ -58,7 +56,7 @@ class Stats:
     model: str
     dim: int
     items: int
-    kinds: "dict[Kind, int]"
+    kinds: dict[Kind, int]
     moments: int
     unreadable: int
     roots: list[Path]

@@ -10,18 +10,16 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from sqlite3 import Connection
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from sensorium.data.kind_names import Sense
 from sensorium.search.graph import OpenSegment, Segment, alone, build
 from sensorium.search.matrix import SLACK, Ids, Matrix, best, cosines
 from sensorium.search.schema import read_vectors
 from sensorium.search.store import Vector, Vectors
-
-if TYPE_CHECKING:
-    from sensorium.data.kinds import Sense
 
 EXACT = 65_536
 """Loose pieces that are simply scanned: 16 ms at 512 dimensions, and exact. More of them become a segment."""
@@ -47,7 +45,7 @@ class Nearest:
         dim: int,
         rows: Callable[..., list[Any]],
         transaction: Callable[[], AbstractContextManager[Connection]],
-        sense: "Sense",
+        sense: Sense,
     ) -> None:
         self.folder = folder
         self.sense: Sense = sense

@@ -5,10 +5,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:  # this brings torch, which a command that only helps does without
-    from sensorium.data.kinds import Kind, Sense
+from sensorium.data.kind_names import Kind, Sense
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,7 +46,7 @@ class Moment:
     """
 
     number: int
-    sense: "Sense"
+    sense: Sense
     begin: float | None
     end: float | None
     page: int | None
@@ -65,7 +64,7 @@ class Hit:
 
     id: str
     path: Path
-    kind: "Kind"
+    kind: Kind
     score: float
     confidence: float
     match: bool

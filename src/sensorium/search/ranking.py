@@ -9,10 +9,11 @@ and where two are about as sure (to a tenth) by where they stand on the scale of
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import astuple, dataclass
 from math import sqrt
-from typing import TYPE_CHECKING, TypeVar
+from typing import TypeVar
 
 import numpy as np
 
+from sensorium.data.kind_names import Sense
 from sensorium.search.asking import Direction, unit
 from sensorium.search.store import Filter, Item, Near, Sample, Scored, Store, Vectors
 from sensorium.search.verdict import (
@@ -29,9 +30,6 @@ from sensorium.search.verdict import (
     usual_nearness,
 )
 
-if TYPE_CHECKING:
-    from sensorium.data.kinds import Sense
-
 SAMPLE = 1024
 """Stored vectors that stand for a sense when a verdict is given; beyond so many the bar rises no more."""
 MOMENTS = 8
@@ -41,7 +39,7 @@ LOOKED_THROUGH = 65_536
 
 Key = TypeVar("Key")
 Value = TypeVar("Value")
-Scales = Mapping["Sense", Scale]
+Scales = Mapping[Sense, Scale]
 
 
 @dataclass(frozen=True)
@@ -131,7 +129,7 @@ class Ranking:
                 judged[place] = (confidence, verdict.cutoff)
         return judged
 
-    def verdict(self, direction: Direction, sense: "Sense", hits: Vectors) -> Verdict:
+    def verdict(self, direction: Direction, sense: Sense, hits: Vectors) -> Verdict:
         """Of pieces (n, dim) of one sense."""
         sample = self.store.sample(SAMPLE, sense)
         parts: list[tuple[Verdict, float]] = []
@@ -153,7 +151,7 @@ class Ranking:
         """The bar that a picture would have to reach where nothing was found."""
         return self.verdict(direction, "image", np.empty((0, self.store.identity.dim), np.float32)).cutoff
 
-    def _scales(self, direction: Direction, senses: "Sequence[Sense]") -> Scales:
+    def _scales(self, direction: Direction, senses: Sequence[Sense]) -> Scales:
         length = float(np.linalg.norm(direction.whole))
         shown = self._scale_shown(direction, senses)
         scales: dict[Sense, Scale] = {}
@@ -164,11 +162,11 @@ class Ranking:
             scales[sense] = Scale(common / length, spread / length)
         return scales
 
-    def _scale_words(self, sense: "Sense") -> Scale:
+    def _scale_words(self, sense: Sense) -> Scale:
         sample = self.store.sample(SAMPLE, sense)
         return _kept(self._words, sense, (sample,), lambda: scale_of_words(sample.vectors, self._captions()))
 
-    def _scale_shown(self, direction: Direction, senses: "Sequence[Sense]") -> Scales:
+    def _scale_shown(self, direction: Direction, senses: Sequence[Sense]) -> Scales:
         """Of the examples' sum with each of these senses: by how near stored files are that are like the examples; by
         how near the examples themselves are to everything where these are few.
         """
@@ -189,11 +187,11 @@ class Ranking:
                 scales[sense] = scale_of_example(products.get(sense, np.empty(0)), length, expected)
         return scales
 
-    def _scale_between(self, example: "Sense", sense: "Sense") -> Scale | None:
+    def _scale_between(self, example: Sense, sense: Sense) -> Scale | None:
         samples = self.store.sample(SAMPLE, example), self.store.sample(SAMPLE, sense)
         return _kept(self._between, (example, sense), samples, lambda: scale_between(*samples))
 
-    def _usual_nearness(self, sense: "Sense", sample: Sample) -> float | None:
+    def _usual_nearness(self, sense: Sense, sample: Sample) -> float | None:
         def measured() -> float | None:
             few = len(np.unique(sample.contents)) < ENOUGH
             return usual_nearness(sample, self._captions() if few and self._modelled() else None)

@@ -5,15 +5,12 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from sensorium.data.errors import Unreadable
 from sensorium.data.folder import CALLED
+from sensorium.data.kind_names import Kind
 from sensorium.search.found import Found
 from sensorium.search.store import Spot
-
-if TYPE_CHECKING:
-    from sensorium.data.kinds import Kind
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,7 +47,7 @@ class Report:
     embedded: int = 0
     unreadable: list[Unreadable] = field(default_factory=list[Unreadable])
     partly: list[Unreadable] = field(default_factory=list[Unreadable])
-    skipped: "dict[Kind, int]" = field(default_factory=dict["Kind", int])
+    skipped: dict[Kind, int] = field(default_factory=dict[Kind, int])
     remaining: int = 0
     seconds: float = 0.0
 

@@ -12,10 +12,11 @@ import threading
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
 import numpy as np
 
+from sensorium.data.kind_names import SENSES, Kind, Sense
 from sensorium.search.matrix import Ids
 from sensorium.search.nearest import CHUNK, Nearest, Scores, fetch, highest
 from sensorium.search.schema import COLUMNS, SPOT, connect, key, read_item, read_vectors, told_plainly
@@ -23,16 +24,12 @@ from sensorium.search.store import Filter, Identity, Item, Kept, Near, Part, Sam
 from sensorium.search.where import condition
 from sensorium.search.writing import drop_unused, used_by, write
 
-if TYPE_CHECKING:  # this brings torch, which a store does without
-    from sensorium.data.kinds import Kind, Sense
-
 SELECTIVE = 16_384
 """Pieces chosen by a filter that are scanned exactly; more are taken from what the graph proposes."""
 PROPOSED = 128
 """Pieces that the graph is asked for at first; eight times as many when too few files have them and pass the filter."""
 
 ITEMS = f"SELECT {COLUMNS} FROM item LEFT JOIN content ON content.id = item.content"
-ALL_SENSES: "tuple[Sense, ...]" = ("image", "text", "video", "audio", "depth", "thermal", "motion")
 
 
 class SQLiteStore:
@@ -44,7 +41,7 @@ class SQLiteStore:
         self._database = connection
         self._lock = threading.RLock()
         self._nearest: dict[Sense, Nearest] = {
-            sense: Nearest(folder, identity.dim, self._rows, self._transaction, sense) for sense in ALL_SENSES
+            sense: Nearest(folder, identity.dim, self._rows, self._transaction, sense) for sense in SENSES
         }
         self._sampled: dict[Sense, tuple[tuple[int, int, int, bool], Sample]] = {}
 
@@ -79,13 +76,13 @@ class SQLiteStore:
             drop_unused(database, before)
         return deleted
 
-    def senses(self) -> "list[Sense]":
+    def senses(self) -> list[Sense]:
         """See `Store.senses`."""
         sql = "SELECT 1 FROM piece WHERE sense = ? LIMIT 1"
-        return [sense for sense in ALL_SENSES if self._rows(sql, (sense,))]
+        return [sense for sense in SENSES if self._rows(sql, (sense,))]
 
     def search(
-        self, vector: Vector, k: int, *, sense: "Sense" = "image", where: Filter | None = None, offset: int = 0
+        self, vector: Vector, k: int, *, sense: Sense = "image", where: Filter | None = None, offset: int = 0
     ) -> list[Near]:
         """See `Store.search`."""
         if k <= 0 or offset < 0:
@@ -95,7 +92,7 @@ class SQLiteStore:
     def moments(self, spots: Mapping[int, Spot], vector: Vector, most: int) -> list[Scored]:
         """See `Store.moments`."""
         found: list[Scored] = []
-        for sense in ALL_SENSES:
+        for sense in SENSES:
             pieces = np.array(sorted(piece for piece, spot in spots.items() if spot.sense == sense), np.int64)
             if len(pieces):
                 scores = self._nearest[sense].scan(vector, _split(pieces), most)
@@ -155,7 +152,7 @@ class SQLiteStore:
         sql, values = _asked(where, readable)
         return self._rows(f"SELECT count(*) FROM item WHERE {sql}", values)[0][0]
 
-    def kinds(self) -> "dict[Kind, int]":
+    def kinds(self) -> dict[Kind, int]:
         """See `Store.kinds`."""
         return dict(self._rows("SELECT kind, count(*) FROM item WHERE reason IS NULL GROUP BY kind ORDER BY kind"))
 
@@ -163,7 +160,7 @@ class SQLiteStore:
         """See `Store.moments_stored`."""
         return self._rows("SELECT count(*) FROM piece")[0][0]
 
-    def sample(self, n: int, sense: "Sense" = "image") -> Sample:
+    def sample(self, n: int, sense: Sense = "image") -> Sample:
         """See `Store.sample`: evenly spaced by age."""
         sql = "SELECT id FROM piece WHERE sense = ? ORDER BY id"
         ends = [self._rows(f"{sql} {way} LIMIT 1", (sense,)) for way in ("ASC", "DESC")]
@@ -239,7 +236,7 @@ class SQLiteStore:
         first = self._rows("SELECT 1 FROM piece WHERE content = ? AND number = 0", (content,))
         return self._rows(sql, (content,))[0][0] + 1 if first else 0
 
-    def _chosen(self, where: Filter | None, sense: "Sense", limit: int | None) -> Ids | None:
+    def _chosen(self, where: Filter | None, sense: Sense, limit: int | None) -> Ids | None:
         """The pieces of the files that a filter lets through; with a limit None without a filter, or for more."""
         free = where is None or where == Filter()
         if free and limit is not None:

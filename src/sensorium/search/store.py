@@ -10,13 +10,12 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple, Protocol, Self, TypeAlias
+from typing import NamedTuple, Protocol, Self, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-if TYPE_CHECKING:  # this brings torch, which a store does without
-    from sensorium.data.kinds import Kind, Sense
+from sensorium.data.kind_names import Kind, Sense
 
 Vectors: TypeAlias = NDArray[np.float32]
 """(n, dim) float32, rows of length one."""
@@ -44,7 +43,7 @@ class Item:
     """
 
     path: Path
-    kind: "Kind" = "picture"
+    kind: Kind = "picture"
     size: int = 0
     modified: int = 0
     changed: int = 0
@@ -68,7 +67,7 @@ class Spot(NamedTuple):
     """Which piece of a file: its number from 0, the sense that takes it in, begin and end in seconds, page from 1."""
 
     number: int = 0
-    sense: "Sense" = "image"
+    sense: Sense = "image"
     begin: float | None = None
     end: float | None = None
     page: int | None = None
@@ -192,12 +191,12 @@ class Store(Protocol):
         """Forget these items, and pieces that no item uses any more; returns how many items there were."""
         ...
 
-    def senses(self) -> "list[Sense]":
+    def senses(self) -> list[Sense]:
         """Those that stored pieces have."""
         ...
 
     def search(
-        self, vector: Vector, k: int, *, sense: "Sense" = "image", where: Filter | None = None, offset: int = 0
+        self, vector: Vector, k: int, *, sense: Sense = "image", where: Filter | None = None, offset: int = 0
     ) -> list[Near]:
         """The readable items nearest to `vector` by their best piece of one sense, best first, equal scores by path.
 
@@ -239,7 +238,7 @@ class Store(Protocol):
         """How many items `iterate` would give."""
         ...
 
-    def kinds(self) -> "dict[Kind, int]":
+    def kinds(self) -> dict[Kind, int]:
         """How many readable items there are of each kind."""
         ...
 
@@ -247,7 +246,7 @@ class Store(Protocol):
         """How many pieces there are."""
         ...
 
-    def sample(self, n: int, sense: "Sense" = "image") -> Sample:
+    def sample(self, n: int, sense: Sense = "image") -> Sample:
         """Up to n stored vectors of a sense, the same object while the collection stays the same."""
         ...
 

@@ -5,13 +5,13 @@ The protocols are ImageBind's (Girdhar et al. 2023, section 4): R@1, R@5 and R@1
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
+from sensorium.data.augment import texts_of
 from sensorium.data.errors import SensoriumError, Unreadable
 from sensorium.data.given import given
 from sensorium.data.sensed import having
@@ -93,7 +93,7 @@ def between(embedder: Embedder, data: Clips, source: Mix, target: Mix, *, how: H
         raise SensoriumError(f"{named(source)} finds itself: choose two different senses")
     data = having(data, *dict.fromkeys((*there, *wanted)))
     seen = sense_vectors(embedder, data, [name for name in dict.fromkeys((*there, *wanted)) if name != "text"], how)
-    texts = [_texts(data.rows[row]) for row in seen.rows] if "text" in there | wanted else []
+    texts = [texts_of(data.rows[row]) for row in seen.rows] if "text" in there | wanted else []
     alone = next((mix for mix in (source, target) if [name for name, _ in mix] == ["text"]), None)
     vectors = dict(seen.vectors)
     owner = torch.arange(len(seen.rows))
@@ -151,8 +151,3 @@ def _sum(vectors: Mapping[str, Tensor], mix: Mix) -> Float[Tensor, "n dim"]:
         return vectors[mix[0][0]]
     added = torch.stack([weight * F.normalize(vectors[name], dim=-1) for name, weight in mix]).sum(0)
     return F.normalize(added, dim=-1)
-
-
-def _texts(row: Mapping[str, Any]) -> tuple[str, ...]:
-    text = row["text"]
-    return (text,) if isinstance(text, str) else tuple(text)

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from sensorium.data.audio_stream import SILENT
 from sensorium.data.errors import Unreadable, about
-from sensorium.data.kinds import KINDS, Kind, Sense
+from sensorium.data.kind_names import KINDS, WAYS, Kind
 from sensorium.data.pdf import pdf_pages
 from sensorium.data.video import video_length
 from sensorium.tasks.senses import Piece, SenseTower
@@ -19,16 +19,6 @@ from sensorium.tasks.senses import Piece, SenseTower
 if TYPE_CHECKING:
     from sensorium.tasks.embedding import Embedder
 
-# The senses by which a kind of file can be taken in: any of them is enough.
-WAYS: dict[Kind, tuple[Sense, ...]] = {
-    "picture": ("image",),
-    "video": ("video", "audio"),
-    "sound": ("audio",),
-    "depth": ("depth",),
-    "thermal": ("thermal",),
-    "motion": ("motion",),
-    "document": ("image", "text"),
-}
 MANY = 64  # pieces that stand for a file that is a question
 STRETCH = 2.0  # seconds
 LEFT_OUT: dict[Kind, str] = {

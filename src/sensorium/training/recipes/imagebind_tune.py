@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from sensorium.checkpoints.bindings import is_binding, read_binding
 from sensorium.checkpoints.files import write_safetensors
-from sensorium.data.augment import label_of
+from sensorium.data.augment import label_of, texts_of
 from sensorium.data.errors import SensoriumError, Unreadable
 from sensorium.data.paired import Pair, Paired
 from sensorium.data.stream import Sample, Source, Stream
@@ -226,20 +226,15 @@ class Told:
 
     def __getitem__(self, index: int, /) -> Sample:
         sample = self.source[index]
-        if not (texts := _texts(sample)):
+        if not (texts := texts_of(sample)):
             raise Unreadable(str(sample.get("key", f"{self.name}:{index}")), "has no text")
         plain = {name: value for name, value in sample.items() if name not in ("image", "video")}
         return plain | {"seen": torch.stack([self.vectors[text] for text in texts])}
 
 
-def _texts(sample: Sample) -> tuple[str, ...]:
-    found = sample.get("text", ())
-    return (found,) if isinstance(found, str) else tuple(found)
-
-
 def told(source: Source, towers: Towers) -> Told:
     """Read every text of a source once: the tower never changes."""
-    texts = sorted({text for index in range(len(source)) for text in _texts(source[index])})
+    texts = sorted({text for index in range(len(source)) for text in texts_of(source[index])})
     return Told(source, dict(zip(texts, towers.read(texts).cpu(), strict=True)))
 
 
