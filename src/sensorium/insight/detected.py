@@ -32,7 +32,7 @@ def draw_detected(
     grid = figure.subplots(rows, columns, squeeze=False).ravel()
     for axes in grid[len(names) :]:
         axes.set_visible(False)
-    for number, (axes, name) in enumerate(zip(grid, names, strict=False)):
+    for number, (axes, name) in enumerate(zip(grid[: len(names)], names, strict=True)):
         axes.imshow(picture.permute(1, 2, 0).cpu().numpy(), extent=(0, width, height, 0))
         own = (prompts == number).nonzero()[:FEW, 0].tolist()
         for place, row in reversed(list(enumerate(own))):

@@ -239,7 +239,7 @@ def _scatter(axes: Axes, places: Float[Tensor, "n 2"], senses: Sequence[str], pa
 def _write(axes: Axes, places: Float[Tensor, "n 2"], names: Sequence[str]) -> None:
     """Names beside their places, towards the middle where they would leave the frame."""
     edge = float(places[:, 0].min() + 0.8 * (places[:, 0].max() - places[:, 0].min()))
-    for (x, y), name in zip(places.tolist(), names, strict=False):
+    for (x, y), name in zip(places.tolist(), names, strict=True):
         side, along = ("right", -4) if x > edge else ("left", 4)
         text = axes.annotate(
             fitted(name, 16), (x, y), (along, 3), textcoords="offset points", ha=side, fontsize=6.5, color=QUIET

@@ -147,6 +147,13 @@ class Embedder:
             return not isinstance(self.image, Blind)
         return self.text is not None if sense == "text" else sense in self.senses
 
+    def tower(self, sense: Sense) -> SenseTower:
+        """What takes in files of a sense beside pictures and words; raises SensoriumError where the model lacks it."""
+        if sense not in self.senses:
+            has = ", ".join(sense for sense in SENSES if self.has(sense))
+            raise SensoriumError(f"{self.name} has no {sense}: it has {has}")
+        return self.senses[sense]
+
     def mark(self, sense: Sense) -> str:
         """Identity of what `fingerprint` leaves out of a sense: by another mark files are to be taken in anew."""
         return self.senses[sense].mark if sense in self.senses else ""
@@ -242,10 +249,7 @@ class Embedder:
     def _embed_media(
         self, sense: Sense, files: list[Path], unreadable: Literal["raise", "mask"]
     ) -> tuple[Float[Tensor, "n d"], Bool[Tensor, " n"]]:
-        if not self.has(sense):
-            has = ", ".join(sense for sense in SENSES if self.has(sense))
-            raise SensoriumError(f"{self.name} has no {sense}: it has {has}")
-        read = self.senses[sense].read
+        read = self.tower(sense).read
         vectors, readable = torch.zeros(len(files), self.dim), torch.zeros(len(files), dtype=torch.bool)
         failed: list[Unreadable] = []
         with closing(decoded(files, lambda path: parts.told(path, read), FILES)) as blocks:

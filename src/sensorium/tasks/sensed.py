@@ -12,11 +12,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from sensorium.data.errors import SensoriumError, Unreadable, about
+from sensorium.data.errors import Unreadable, about
 from sensorium.data.given import Given
 from sensorium.tasks.decoding import decoded
 from sensorium.tasks.embedding import Embedder
-from sensorium.tasks.senses import SENSES, Sense, SenseTower
+from sensorium.tasks.senses import Sense, SenseTower
 
 FILES = {"video": 2, "audio": 16}  # read at once, twice as many ahead: a film's clips are 18 MB
 OTHERS = 32
@@ -30,12 +30,8 @@ def read_given(
 
     Raises SensoriumError where the model lacks the sense.
     """
-    asked = files[0].sense
-    sense = cast(Sense, asked)
-    if sense not in embedder.senses:
-        has = ", ".join(name for name in SENSES if embedder.has(name))
-        raise SensoriumError(f"{embedder.name} has no {asked}: it has {has}")
-    tower = embedder.senses[sense]
+    sense = cast(Sense, files[0].sense)
+    tower = embedder.tower(sense)
 
     def read(given: Given) -> Tensor:
         return clips_of(tower, given)
