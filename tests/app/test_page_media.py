@@ -203,7 +203,7 @@ def test_depth_and_heat_are_coloured_with_a_legend(page: Page, name: str, said: 
     expect(page.locator("#viewer-low")).to_have_text(low)
     expect(page.locator("#viewer-high")).to_have_text(high)
     expect(page.locator("#inside-open")).not_to_be_visible()
-    page.wait_for_function("document.getElementById('viewer-picture').naturalWidth > 0")
+    expect(page.locator("#viewer-picture")).not_to_have_js_property("naturalWidth", 0)
     red, green, blue = page.evaluate(PIXEL, "viewer-picture")
     assert max(red, green, blue) - min(red, green, blue) > 40, "it is in colours"
 
