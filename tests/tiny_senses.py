@@ -1,5 +1,6 @@
 """A model with every sense, and a file of every kind: small, real, and the same in every run."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,8 +10,9 @@ from PIL import Image
 
 import sensorium
 from sensorium.checkpoints.load import save_model
-from sensorium.data.kinds import Kind
+from sensorium.data.kind_names import Kind, Spot
 from sensorium.tasks.embedding import Embedder
+from sensorium.tasks.senses import Piece
 from tests import tiny
 from tests.data.test_depth import png, ramp
 from tests.data.test_motion import NAMES, clock, signal, table
@@ -27,6 +29,11 @@ def imagebind(folder: Path) -> Embedder:
     model = sensorium.load(folder, device="cpu")
     assert isinstance(model, Embedder)
     return model
+
+
+def spots(pieces: Sequence[Piece]) -> list[Spot]:
+    """What a store keeps of the first pieces of a file beside their vectors."""
+    return [Spot(number, piece.sense, piece.begin, piece.end, piece.page) for number, piece in enumerate(pieces)]
 
 
 def pdf(path: Path, pages: list[str], size: tuple[float, float] = (300, 400), *, cut: int = 0) -> Path:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from sensorium.data.errors import Unreadable
-from sensorium.data.pdf import PIXELS, pdf_length, pdf_pages
+from sensorium.data.pdf import PIXELS, pdf_extent, pdf_pages
 from tests.tiny_senses import pdf
 
 pypdfium2: Any = pytest.importorskip("pypdfium2")
@@ -29,7 +29,7 @@ def test_pages_as_pictures_and_words(tmp_path: Path) -> None:
     assert not ink[120:].any()
     box = np.asarray(second.picture)[175 - 25 : 175, 25:75]  # 50 to 150 points from the left and the bottom
     assert abs(box.mean() - 128) < 10
-    assert pdf_length(path) == 3
+    assert pdf_extent(path) == (3, (300, 400))
     (last,) = pdf_pages(path, short=None, begin=3)
     assert (last.number, last.picture, last.words) == (3, None, "end")
     assert [page.words for page in pdf_pages(path, words=False)] == ["", "", ""]
@@ -69,7 +69,7 @@ def test_what_cannot_be_read_is_named(tmp_path: Path) -> None:
         ("gone.pdf", "no such file"),
         (".", "a folder, not a file"),
     ):
-        for read in (lambda path: list(pdf_pages(path)), pdf_length):
+        for read in (lambda path: list(pdf_pages(path)), pdf_extent):
             with pytest.raises(Unreadable, match=reason):
                 read(tmp_path / name)
 
@@ -83,12 +83,15 @@ def test_a_page_that_cannot_be_drawn_is_passed_over(tmp_path: Path) -> None:
         with pytest.raises(Unreadable, match="page 2 of 3 cannot be drawn: damaged"):
             seen.extend(page.number for page in pages)
         assert seen == left
+    assert pdf_extent(path) == (3, (300, 400))
+    path.write_bytes(path.read_bytes().replace(b"[4 0 R 99 0 R 8 0 R]", b"[99 0 R 6 0 R 8 0 R]"))
+    assert pdf_extent(path) == (3, (0, 0))
 
 
 def test_letting_go_of_a_document_frees_it_for_others(tmp_path: Path) -> None:
     path = pdf(tmp_path / "a.pdf", ["one", "two"])
     pages = pdf_pages(path)
     next(pages)
-    assert pdf_length(path) == 2, "another reader is not kept waiting"
+    assert pdf_extent(path)[0] == 2, "another reader is not kept waiting"
     pages.close()
     assert len(list(pdf_pages(path))) == 2

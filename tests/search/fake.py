@@ -19,7 +19,7 @@ from PIL import Image
 from sensorium.data.errors import Unreadable
 from sensorium.data.kinds import SENSES, Kind, Sense
 from sensorium.tasks.pieces import WAYS
-from sensorium.tasks.senses import Finished, Job, Place, Taken
+from sensorium.tasks.senses import Finished, Job, Spot, Taken
 
 COLOURS = {
     "red": (255, 0, 0),
@@ -79,24 +79,23 @@ class Colours:
         vectors = [vector for _, vector in self.pieces(Path(source), kind or "picture")[0]]
         return np.mean(vectors, axis=0) / np.linalg.norm(np.mean(vectors, axis=0))
 
-    def pieces(self, path: Path, kind: Kind) -> tuple[list[tuple[Place, np.ndarray]], Finished]:
+    def pieces(self, path: Path, kind: Kind) -> tuple[list[tuple[Spot, np.ndarray]], Finished]:
         if kind == "picture":
             vector, (width, height) = see(path)
-            place = Place(0, "image", None, None, None)
-            return [(place, self.place(vector, "image"))], Finished(path=path, pieces=1, width=width, height=height)
+            return [(Spot(), self.place(vector, "image"))], Finished(path=path, pieces=1, width=width, height=height)
         found = []
         lines = [line.split(" ", 1) for line in path.read_text().splitlines()]
         reason = "cut off?" if lines[-1:] == [["..."]] else None
         heard = [(sense, said) for sense, *said in lines if sense in self.senses]
         for number, (sense, (said,)) in enumerate(heard):
             time = (None, None, number + 1) if kind == "document" else (2.0 * number, 2.0 * number + 2, None)
-            found.append((Place(number, sense, *time), self.place(word(said), sense)))
+            found.append((Spot(number, sense, *time), self.place(word(said), sense)))
         pages = len(found) if kind == "document" else None
         seconds = None if pages else 2.0 * len(found)
         return found, Finished(path=path, pieces=len(found), seconds=seconds, pages=pages, reason=reason)
 
     def embed_files(self, jobs: Iterable[Job], *, batch: int = 32) -> Iterator[Taken]:
-        rows: list[tuple[Path, Place]] = []
+        rows: list[tuple[Path, Spot]] = []
         vectors: list[np.ndarray] = []
         finished: list[Finished] = []
         bad: list[Unreadable] = []
@@ -118,10 +117,10 @@ class Colours:
             except TEXTUAL as error:
                 bad.append(Unreadable(job.path, f"no {job.kind} ({type(error).__name__})"))
                 found, end = [], None
-            for place, vector in found[job.skip :]:
+            for spot, vector in found[len(job.kept) :]:
                 if len(rows) + len(bad) >= batch:
                     yield given()
-                rows.append((job.path, place))
+                rows.append((job.path, spot))
                 vectors.append(vector)
             if end is not None:
                 finished.append(end)

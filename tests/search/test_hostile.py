@@ -11,7 +11,7 @@ from sensorium.data.errors import Unreadable
 from sensorium.data.image import read_image
 from sensorium.data.kinds import Kind
 from sensorium.search.index import Index
-from sensorium.tasks.senses import Finished, Job, Place, Taken
+from sensorium.tasks.senses import Finished, Job, Spot, Taken
 from tests.hostile import Hostile, make_hostile
 from tests.search.fake import Colours, paint, unit
 
@@ -19,11 +19,10 @@ from tests.search.fake import Colours, paint, unit
 class Reading(Colours):
     """Sees by the library's own decoder."""
 
-    def pieces(self, path: Path, kind: Kind) -> tuple[list[tuple[Place, np.ndarray]], Finished]:
+    def pieces(self, path: Path, kind: Kind) -> tuple[list[tuple[Spot, np.ndarray]], Finished]:
         image = read_image(path)
-        place = Place(0, "image", None, None, None)
         size = {"width": image.width, "height": image.height}
-        return [(place, unit(np.asarray(image.resize((4, 4)))))], Finished(path=path, pieces=1, **size)
+        return [(Spot(), unit(np.asarray(image.resize((4, 4)))))], Finished(path=path, pieces=1, **size)
 
     def embed_files(self, jobs: Iterable[Job], *, batch: int = 32) -> Iterator[Taken]:
         for job in jobs:

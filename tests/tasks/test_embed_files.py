@@ -4,6 +4,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from concurrent.futures import wait
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,10 +17,11 @@ from sensorium.data.errors import SensoriumError
 from sensorium.data.kinds import KINDS, Kind, kind_of
 from sensorium.tasks.embedding import Embedder
 from sensorium.tasks.pieces import pieces
-from sensorium.tasks.senses import Finished, Job, Place, SenseTower, Taken
+from sensorium.tasks.senses import Finished, Job, SenseTower, Spot, Taken
+from sensorium.tasks.taking_in import _Reader  # pyright: ignore[reportPrivateUsage]
 from tests.data.test_depth import ramp
 from tests.data.test_segments import film, tone
-from tests.tiny_senses import everything, imagebind, pdf, recording
+from tests.tiny_senses import everything, imagebind, pdf, recording, spots
 
 
 @pytest.fixture(scope="module")
@@ -36,19 +38,19 @@ class Kept:
     """What a store would keep of it, which checks what it is promised."""
 
     def __init__(self, skipped: dict[Path, int] | None = None) -> None:
-        self.rows: dict[Path, list[tuple[Place, np.ndarray]]] = {}
+        self.rows: dict[Path, list[tuple[Spot, np.ndarray]]] = {}
         self.next = dict(skipped or {})
         self.finished: dict[Path, Finished] = {}
         self.unreadable: dict[str, str] = {}
 
     def add(self, taken: Taken) -> None:
         assert taken.vectors.shape[0] == len(taken.rows)
-        for (path, place), vector in zip(taken.rows, taken.vectors, strict=True):
-            assert place.number == self.next.get(path, 0), "in order and without gaps"
+        for (path, spot), vector in zip(taken.rows, taken.vectors, strict=True):
+            assert spot.number == self.next.get(path, 0), "in order and without gaps"
             assert path not in self.finished
             assert np.linalg.norm(vector) == pytest.approx(1, abs=1e-5)
-            self.next[path] = place.number + 1
-            self.rows.setdefault(path, []).append((place, vector))
+            self.next[path] = spot.number + 1
+            self.rows.setdefault(path, []).append((spot, vector))
         for each in taken.finished:
             assert each.path not in self.finished
             assert self.next.get(each.path, 0) == each.pieces, "all its rows were given"
@@ -59,7 +61,7 @@ class Kept:
 
 
 def all_of(model: Embedder, jobs: list[Job], **options: int) -> Kept:
-    kept = Kept({job.path: job.skip for job in jobs})
+    kept = Kept({job.path: len(job.kept) for job in jobs})
     for taken in model.embed_files(jobs, **options):
         kept.add(taken)
     return kept
@@ -72,8 +74,7 @@ def test_files_of_every_kind(batch: int, model: Embedder, files: dict[Kind, Path
     assert kept.finished.keys() == set(files.values())
     for kind, path in files.items():
         expected = list(pieces(model, path, kind))
-        places = [Place(i, p.sense, p.begin, p.end, p.page) for i, p in enumerate(expected)]
-        assert [place for place, _ in kept.rows[path]] == places
+        assert [spot for spot, _ in kept.rows[path]] == spots(expected)
         vectors = torch.cat([model.vectors(piece.sense, [piece.input]) for piece in expected]).numpy()
         np.testing.assert_allclose(np.stack([vector for _, vector in kept.rows[path]]), vectors, atol=1e-5)
     said = {kind: kept.finished[path] for kind, path in files.items()}
@@ -88,12 +89,12 @@ def test_files_of_every_kind(batch: int, model: Embedder, files: dict[Kind, Path
 def test_going_on_where_it_was_left(model: Embedder, files: dict[Kind, Path]) -> None:
     whole = all_of(model, [Job(files[kind], kind) for kind in KINDS])
     for done in range(8):
-        jobs = [Job(path, kind, min(done, whole.finished[path].pieces)) for kind, path in files.items()]
+        jobs = [Job(path, kind, [spot for spot, _ in whole.rows[path][:done]]) for kind, path in files.items()]
         kept = all_of(model, jobs)
         for job in jobs:
-            left = whole.rows[job.path][job.skip :]
+            left = whole.rows[job.path][len(job.kept) :]
             given = kept.rows.get(job.path, [])
-            assert [place for place, _ in given] == [place for place, _ in left]
+            assert [spot for spot, _ in given] == [spot for spot, _ in left]
             for (_, vector), (_, expected) in zip(given, left, strict=True):
                 np.testing.assert_allclose(vector, expected, atol=1e-5)
             assert kept.finished[job.path] == whole.finished[job.path]
@@ -243,6 +244,16 @@ def test_what_breaks_in_the_reading_thread_is_raised(model: Embedder, files: dic
     failing = replace(model, senses={"audio": wrong})
     with pytest.raises(RuntimeError, match="a mistake of ours"):
         list(failing.embed_files([Job(files["sound"], "sound"), Job(files["picture"], "picture")]))
+
+
+def test_what_breaks_last_of_all_is_raised(monkeypatch: pytest.MonkeyPatch, model: Embedder) -> None:
+    """The thread ends, broken, in the moment between the last look for what it has read and that whether it is over."""
+    with _Reader(model, 4) as reader:
+        monkeypatch.setattr(reader, "_file", lambda file: 1 / 0)
+        reader.todo.put(Job(Path("a.wav"), "sound"))
+        wait([reader.work])
+        with pytest.raises(ZeroDivisionError):
+            _ = reader.over
 
 
 def test_rows_do_not_wait_for_a_rare_sense(model: Embedder, tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ from sensorium.tasks.pieces import pieces as of_file
 from sensorium.tasks.senses import Job
 from tests.data.test_segments import film
 from tests.rendered_sounds import RATE, RENDERED, noise, write
+from tests.tiny_senses import spots
 
 READING = "moonshine_voice/assets/two_cities.wav"
 READ_ALOUD = replace(SPEECH, files={READING: "f3348494d77cb74a02862f5e685ed09faf3e75832c5cc5c80703282c2cd8b52e"})
@@ -42,8 +43,19 @@ def without_words(monkeypatch):
     monkeypatch.setattr(hearing, "can_read_speech", lambda: False)
 
 
-def pieces(pocket, path, skip=0):
-    return list(pocket.senses["audio"].pieces(path, skip))
+@pytest.fixture(scope="module")
+def long_speech(tmp_path_factory, speech):
+    """Two and a half minutes of it, with pauses here and there, and bells at the end."""
+    samples, rate = read_audio(speech)
+    said = resample(samples, rate, RATE)
+    parts = [said, torch.zeros(1, 3 * RATE), said[:, : 9 * RATE], torch.zeros(1, 5 * RATE), said, said, said, said]
+    bells = RENDERED["a telephone"].reshape(1, -1)
+    whole = torch.cat([*parts, bells.repeat(1, 20)[:, : 20 * RATE]], dim=1)
+    return write(tmp_path_factory.mktemp("long") / "long.wav", whole[0], RATE)
+
+
+def pieces(pocket, path, kept=()):
+    return list(of_file(pocket, path, "sound", kept))
 
 
 def same(some, others):
@@ -95,9 +107,20 @@ def test_stretches_of_a_speech_are_those_of_two_seconds(pocket, speech):
     assert found == [*((float(t), t + 2.0) for t in range(0, 20, 2)), (19.0, 21.0)]
 
 
-@pytest.mark.parametrize("skip", [1, 5, 6, 13])
-def test_from_any_piece_on_the_rest_is_the_same(pocket, speech, skip):
-    assert same(pieces(pocket, speech, skip), pieces(pocket, speech)[skip:])
+def test_from_any_piece_on_the_rest_is_the_same_and_no_speech_is_read_again(pocket, long_speech, monkeypatch):
+    read = []
+    whole = hearing._understood
+    monkeypatch.setattr(hearing, "_understood", lambda said: read.append((said.begin, said.end)) or whole(said))
+    found = pieces(pocket, long_speech)
+    all_read, said = read[:], [piece for piece in found if piece.sense == "text"]
+    assert len(said) > 30
+    assert found[-1].sense == "audio"
+    assert found[-1].begin - said[-1].end > 10, "bells say nothing"
+    for done in range(1, len(found) + 1, 4):
+        read.clear()
+        assert same(pieces(pocket, long_speech, spots(found[:done])), found[done:])
+        since = found[done - 1].begin
+        assert read == [(begin, end) for begin, end in all_read if end > since]
 
 
 def test_a_film_is_seen_and_heard_and_listened_to_and_goes_on_where_it_was_left(pocket, speech, tmp_path):
@@ -107,16 +130,15 @@ def test_a_film_is_seen_and_heard_and_listened_to_and_goes_on_where_it_was_left(
     whole = list(of_file(pocket, path, "video"))
     assert {piece.sense for piece in whole} == {"video", "audio", "text"}
     assert any("best of times" in piece.input for piece in whole if piece.sense == "text")
-    for skip in (1, 10, len(whole) - 2):
-        assert same(list(of_file(pocket, path, "video", skip)), whole[skip:])
+    for done in range(1, len(whole)):
+        assert same(list(of_file(pocket, path, "video", spots(whole[:done]))), whole[done:])
 
 
 def test_without_the_package_for_speech_there_are_stretches_alone(pocket, speech, without_words):
-    found = pieces(pocket, speech)
-    assert {piece.sense for piece in found} == {"audio"}
-    assert same(pieces(pocket, speech, 4), found[4:])
     deaf = sensorium.load("pocket")
-    assert not deaf.senses["audio"].words
+    found = pieces(deaf, speech)
+    assert {piece.sense for piece in found} == {"audio"}
+    assert same(pieces(deaf, speech, spots(found[:4])), found[4:])
     assert deaf.mark("audio") != pocket.mark("audio")
     assert deaf.mark("image") == pocket.mark("image") == ""
 
@@ -135,10 +157,18 @@ def test_what_was_not_understood_is_not_said(monkeypatch, heard, kept):
     monkeypatch.setattr(hearing, "recogniser", lambda: lambda samples: heard)
     speech = hearing.Speech()
     assert not list(speech.take(noise(2.0), 4.0))
-    found = list(speech.rest())
+    found = [piece for said in speech.rest() for piece in hearing._understood(said)]
     assert [piece.input for piece in found] == kept
     if kept:
         assert (found[0].begin, found[-1].end) == pytest.approx((4.0, 6.0))
+
+
+@pytest.mark.parametrize("seconds", [0.03, 0.09, 0.1, 0.3])
+def test_a_scrap_of_speech_is_no_trouble(pocket, speech, tmp_path, monkeypatch, seconds):
+    samples, rate = read_audio(speech)
+    scrap = write(tmp_path / "scrap.wav", samples[0, rate : rate + round(seconds * rate)], rate)
+    monkeypatch.setattr(hearing, "SPOKEN", 0.0)
+    assert [piece.sense for piece in pieces(pocket, scrap)][:1] == ["audio"]
 
 
 @pytest.mark.parametrize("thing", list(RENDERED))
@@ -151,13 +181,13 @@ def test_a_question_finds_the_sentence_that_speaks_of_it(pocket, speech):
     rows, vectors = [], []
     for taken in pocket.embed_files([Job(speech, "sound")], batch=4):
         assert not taken.unreadable
-        rows += [place for _, place in taken.rows]
+        rows += [spot for _, spot in taken.rows]
         vectors.append(taken.vectors)
-    assert [place.number for place in rows] == list(range(len(rows)))
-    words = [place for place in rows if place.sense == "text"]
+    assert [spot.number for spot in rows] == list(range(len(rows)))
+    words = [spot for spot in rows if spot.sense == "text"]
     asked = pocket.embed(text="foolish people")["text"][0].numpy()
     scores = np.concatenate(vectors) @ asked
-    best = max(words, key=lambda place: scores[place.number])
+    best = max(words, key=lambda spot: scores[spot.number])
     assert [piece.input for piece in pieces(pocket, speech)][best.number] == "It was the age of foolishness."
 
 

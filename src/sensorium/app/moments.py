@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 from sensorium.data.errors import SensoriumError
 
 if TYPE_CHECKING:
+    from sensorium.data.kind_names import Spot
     from sensorium.data.kinds import Kind
     from sensorium.search.query import Moment
-    from sensorium.search.store import Spot
 
 # The word for one, and for several; KIND_NAMES is what people choose from, in the order of the index
 NOUNS: "dict[Kind, tuple[str, str]]" = {

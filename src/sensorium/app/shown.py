@@ -25,7 +25,7 @@ from sensorium.data.errors import Unreadable, about
 from sensorium.data.image import read_image
 from sensorium.data.kinds import Kind
 from sensorium.data.motion import Motion, read_motion
-from sensorium.data.pdf import pdf_length, pdf_pages
+from sensorium.data.pdf import pdf_extent, pdf_pages
 from sensorium.data.thermal import read_thermal
 from sensorium.data.video import frame_at
 
@@ -102,7 +102,7 @@ def _thermal(path: str | os.PathLike[str]) -> Shown:
 
 
 def _document(path: str | os.PathLike[str], size: int, page: int) -> Shown:
-    pages = pdf_length(path)
+    pages, _ = pdf_extent(path)
     if not 1 <= page <= pages:
         raise Unreadable(path, f"has no page {page}: it has {pages}")
     found = next(pdf_pages(path, short=size, words=False, begin=page), None)

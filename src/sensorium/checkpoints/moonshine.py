@@ -5,6 +5,7 @@ https://arxiv.org/abs/2410.15608; MIT). They are graphs for onnxruntime: `pip in
 from dataclasses import dataclass
 from functools import cache
 from importlib.util import find_spec
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,7 @@ LAYERS, HEADS, WIDTH = 6, 8, 36  # of the decoder, and numbers a head
 BEGIN, END = 1, 2  # tokens
 A_SECOND = 6.5  # tokens that are spoken at most
 SPACE = "\u2581"
+SHORTEST = 0.1  # seconds: the encoder's filters do not fit into much less
 
 
 @dataclass(frozen=True)
@@ -71,7 +73,9 @@ class Moonshine:
         self.decoder: Any = onnxruntime.InferenceSession(str(locate(SPEECH, DECODER)), options)
 
     def __call__(self, waveform: Float[Tensor, " n"]) -> Heard:
-        """Words of a sound of 16,000 samples a second, the likeliest token at each step."""
+        """Words of a sound of 16,000 samples a second, the likeliest token at each step; none of what is very short."""
+        if len(waveform) < SHORTEST * RATE:
+            return Heard("", -inf)
         samples = waveform.numpy()[None]
         mask = np.ones(samples.shape, np.int64)
         (states,) = self.encoder.run(None, {"input_values": samples, "attention_mask": mask})

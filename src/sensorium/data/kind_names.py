@@ -1,7 +1,7 @@
 """What kinds of files there are, by which senses a model takes something in, and which ways lead from one to the other:
 names alone, which bring nothing else with them."""
 
-from typing import Literal, get_args
+from typing import Literal, NamedTuple, get_args
 
 Kind = Literal["picture", "video", "sound", "depth", "thermal", "motion", "document"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
@@ -19,3 +19,13 @@ WAYS: dict[Kind, tuple[Sense, ...]] = {
     "document": ("image", "text"),
 }
 """The senses by which a kind of file can be taken in: any of them is enough."""
+
+
+class Spot(NamedTuple):
+    """Which piece of a file: its number from 0, the sense that takes it in, begin and end in seconds, page from 1."""
+
+    number: int = 0
+    sense: Sense = "image"
+    begin: float | None = None
+    end: float | None = None
+    page: int | None = None

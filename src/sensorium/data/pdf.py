@@ -8,6 +8,7 @@ import os
 import re
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -66,13 +67,18 @@ def pdf_pages(
             document.close()
 
 
-def pdf_length(path: str | os.PathLike[str]) -> int:
-    """How many pages a PDF has; raises Unreadable."""
+def pdf_extent(path: str | os.PathLike[str]) -> tuple[int, tuple[int, int]]:
+    """How many pages a PDF has, and (width, height) of the first in points, (0, 0) if it is damaged.
+
+    Raises Unreadable.
+    """
     document = _opened(regular_file(path))
     with _LOCK:
-        pages = len(document)
+        pages, width, height = len(document), 0.0, 0.0
+        with suppress(RuntimeError):
+            width, height = document.get_page_size(0)
         document.close()
-    return pages
+    return pages, (round(width), round(height))
 
 
 def _opened(name: str) -> Any:

@@ -8,9 +8,8 @@ from pathlib import Path
 
 from sensorium.data.errors import Unreadable
 from sensorium.data.folder import CALLED
-from sensorium.data.kind_names import Kind
+from sensorium.data.kind_names import Kind, Spot
 from sensorium.search.found import Found
-from sensorium.search.store import Spot
 
 
 @dataclass(frozen=True, kw_only=True)

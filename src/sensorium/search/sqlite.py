@@ -16,11 +16,11 @@ from typing import Any, Self
 
 import numpy as np
 
-from sensorium.data.kind_names import SENSES, Kind, Sense
+from sensorium.data.kind_names import SENSES, Kind, Sense, Spot
 from sensorium.search.matrix import Ids
 from sensorium.search.nearest import CHUNK, Nearest, Scores, fetch, highest
 from sensorium.search.schema import COLUMNS, SPOT, connect, key, read_item, read_vectors, told_plainly
-from sensorium.search.store import Filter, Identity, Item, Kept, Near, Part, Sample, Scored, Spot, Vector, Vectors
+from sensorium.search.store import Filter, Identity, Item, Kept, Near, Part, Sample, Scored, Vector, Vectors
 from sensorium.search.where import condition
 from sensorium.search.writing import drop_unused, used_by, write
 

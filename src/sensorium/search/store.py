@@ -15,7 +15,7 @@ from typing import NamedTuple, Protocol, Self, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from sensorium.data.kind_names import Kind, Sense
+from sensorium.data.kind_names import Kind, Sense, Spot
 
 Vectors: TypeAlias = NDArray[np.float32]
 """(n, dim) float32, rows of length one."""
@@ -61,16 +61,6 @@ class Item:
     def id(self) -> str:
         """The same for every item with this path."""
         return item_id(self.path)
-
-
-class Spot(NamedTuple):
-    """Which piece of a file: its number from 0, the sense that takes it in, begin and end in seconds, page from 1."""
-
-    number: int = 0
-    sense: Sense = "image"
-    begin: float | None = None
-    end: float | None = None
-    page: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

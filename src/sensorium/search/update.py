@@ -23,7 +23,7 @@ from sensorium.search.embeds import Embeds
 from sensorium.search.found import NO_KIND, Before, Found, facts_changed, fingerprint, is_some_kind, kind_at, unchanged
 from sensorium.search.report import Progress, Report, Stopped, Telling, position
 from sensorium.search.roots import check_root, other_marks, root_note
-from sensorium.search.store import Filter, Item, MissingVector, Part, Spot, Store, item_id
+from sensorium.search.store import Filter, Item, MissingVector, Part, Store, item_id
 from sensorium.search.taken import taken
 
 if TYPE_CHECKING:
@@ -40,10 +40,9 @@ NOT_FINITE = "the model gives no finite vector for it"
 class Flight:
     """A content that is being embedded: every file that has it, and what came of it so far."""
 
-    def __init__(self, found: Found, skip: int) -> None:
+    def __init__(self, found: Found, *, begun: bool) -> None:
         self.alike = [found]
-        self.finite = skip > 0  # whether any piece has a vector
-        self.skip = skip
+        self.finite = begun  # whether any piece has a vector
         self.spoilt = False  # the file changed, or what was kept of it is gone: it is read again from its start
 
 
@@ -178,10 +177,12 @@ class Update:
                     self._flight[digest].alike.append(now)
                     continue
                 else:
-                    self._flight[digest] = Flight(now, 0 if kept is None else kept.pieces)
+                    self._flight[digest] = Flight(now, begun=kept is not None and kept.pieces > 0)
                     self._digests[found.path] = digest
-            if kept is None or not kept.item.whole:
-                yield Job(found.path, found.kind, 0 if kept is None else kept.pieces)
+            if kept is None:
+                yield Job(found.path, found.kind)
+            elif not kept.item.whole:
+                yield Job(found.path, found.kind, list(self.store.spots(digest).values())[: kept.pieces])
             else:
                 self._told.pace.over(listed)
                 self._count(now, digest, embedded=False)
@@ -226,7 +227,7 @@ class Update:
                 if flight is not None:
                     flight.spoilt = True  # what was embedded is not what was hashed
                 continue
-            spots = [Spot(p.number, p.sense, p.begin, p.end, p.page) for p in (given.rows[row][1] for row in some)]
+            spots = [given.rows[row][1] for row in some]
             parts[digest] = Part(spots=spots, vectors=np.asarray(given.vectors[some], np.float32))
             flight.finite |= any(finite[row] for row in some)
             items[flight.alike[0].path] = flight.alike[0].item(digest)

@@ -1,7 +1,9 @@
 """The pieces of a file of any kind, for a model with these senses or those."""
 
+import heapq
 import math
-from collections.abc import Callable, Generator, Iterator
+from collections import Counter
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from itertools import islice
 from pathlib import Path
@@ -11,10 +13,10 @@ from torch import Tensor
 
 from sensorium.data.audio_stream import SILENT
 from sensorium.data.errors import Unreadable, about
-from sensorium.data.kind_names import KINDS, WAYS, Kind
+from sensorium.data.kind_names import KINDS, WAYS, Kind, Sense, Spot
 from sensorium.data.pdf import pdf_pages
 from sensorium.data.video import video_length
-from sensorium.tasks.senses import Piece, SenseTower
+from sensorium.tasks.senses import Piece
 
 if TYPE_CHECKING:
     from sensorium.tasks.embedding import Embedder
@@ -42,8 +44,8 @@ def lacks(model: "Embedder", kind: Kind) -> str | None:
     return None if kind in kinds(model) else f"{model.name} {LEFT_OUT[kind]} left out"
 
 
-def pieces(model: "Embedder", path: Path, kind: Kind, skip: int = 0) -> Iterator[Piece]:
-    """The pieces of a file but for the first `skip`, one at a time.
+def pieces(model: "Embedder", path: Path, kind: Kind, kept: Sequence[Spot] = ()) -> Iterator[Piece]:
+    """The pieces of a file, one at a time, but for the first ones that are `kept` already.
 
     Raises Unreadable: at once where it gives none, and after the last piece where it was read only in part; also for
     what states no unit or is too short.
@@ -51,7 +53,7 @@ def pieces(model: "Embedder", path: Path, kind: Kind, skip: int = 0) -> Iterator
     if (reason := lacks(model, kind)) is not None:
         raise Unreadable(path, reason)
     with named(path):
-        yield from _of_kind(model, path, kind, skip)
+        yield from _of_kind(model, path, kind, kept)
 
 
 def told(path: Path, read: Callable[[Path], Tensor]) -> Tensor:
@@ -102,86 +104,46 @@ def _stretches(path: Path) -> int:
     return math.ceil((video_length(path) or 0) / STRETCH)
 
 
-def _of_kind(model: "Embedder", path: Path, kind: Kind, skip: int) -> Iterator[Piece]:
+def _of_kind(model: "Embedder", path: Path, kind: Kind, kept: Sequence[Spot]) -> Iterator[Piece]:
     if kind == "picture":
-        if not skip:
+        if not kept:
             pixels, size = model.decode_fast(path)
             yield Piece("image", pixels, size=size)
     elif kind == "document":
-        yield from _document(model, path, skip)
-    elif kind == "video":
-        yield from _film(model.senses.get("video"), model.senses.get("audio"), path, skip)
+        last = kept[-1].page or 1 if kept else 1
+        yield from islice(_pages(model, path, last), sum(spot.page == last for spot in kept), None)
+    elif kind == "video" or kind == "sound":
+        yield from _by_time(model, path, kind, kept)
     else:
-        yield from model.senses[WAYS[kind][0]].pieces(path, skip)
+        yield from model.senses[WAYS[kind][0]].pieces(path, len(kept))
 
 
-def _film(seen: SenseTower | None, heard: SenseTower | None, path: Path, skip: int) -> Iterator[Piece]:
-    """Pictures and sound of a film by the time at which they begin, pictures first.
+def _by_time(model: "Embedder", path: Path, kind: Kind, kept: Sequence[Spot]) -> Iterator[Piece]:
+    """What is seen of a film or a sound, what is heard and what is said, by the time at which it begins.
 
-    Of the pieces that are skipped, half are pictures and half are sound, as long as both go on; whether they do is
-    asked of the last of each. A film of which one ends much sooner, or in which words come between, is gone
-    through from its beginning.
+    Of what begins together the first of these comes first. So each of the three goes on from what is kept of it.
     """
-    if seen is None or heard is None:
-        tower = seen or heard
-        assert tower is not None
-        yield from tower.pieces(path, skip)
-        return
-    half = 0 if heard.words else skip // 2
-    sides = [_Side(tower, path, half) for tower in (seen, heard)]
-    over = skip - 2 * half
-    if sides[1].shorter and (silence := _Side(heard, path, 0)).next() is None:  # no sound at all
-        sides, over = [_Side(seen, path, skip), silence], 0
-    elif any(side.shorter for side in sides):
-        sides, over = [_Side(tower, path, 0) for tower in (seen, heard)], skip
-    yield from islice(_by_time(*sides), over, None)
-    pictures, sound = sides
-    if pictures.reason is not None:
-        raise Unreadable(path, pictures.reason)
-    if sound.reason is not None and sound.reason != SILENT:
-        raise Unreadable(path, f"its sound: {sound.reason}")
+    ended: dict[Sense, str] = {}
 
-
-class _Side:
-    """The pieces of a film by one sense from number `begin` on, and why they ended where that was not their end."""
-
-    def __init__(self, tower: SenseTower, path: Path, begin: int) -> None:
-        self.rest = tower.pieces(path, max(0, begin - 1))
-        self.reason: str | None = None
-        self.shorter = begin > 0 and self.next() is None
-
-    def next(self) -> Piece | None:
-        """The next piece; None where there is none."""
+    def side(sense: Sense, rest: Iterator[Piece]) -> Iterator[Piece]:
         try:
-            return next(self.rest, None)
+            yield from rest
         except Unreadable as error:
-            self.reason = error.reason
-            return None
+            ended[sense] = error.reason
 
-
-def _by_time(first: _Side, second: _Side) -> Iterator[Piece]:
-    a, b = first.next(), second.next()
-    while a is not None or b is not None:
-        if b is None or (a is not None and (a.begin or 0) <= (b.begin or 0)):
-            assert a is not None
-            yield a
-            a = first.next()
-        else:
-            yield b
-            b = second.next()
-
-
-def _document(model: "Embedder", path: Path, skip: int) -> Iterator[Piece]:
-    """Of each page its picture, then its words where it has some."""
-    sees, reads = model.has("image"), model.has("text")
-    begin, passed = 1, 0
-    if skip:
-        for page in pdf_pages(path, short=None, words=reads):
-            count = sees + bool(page.words)
-            if passed + count > skip:
-                break
-            begin, passed = page.number + 1, passed + count
-    yield from islice(_pages(model, path, begin), skip - passed, None)
+    given = Counter(spot.sense for spot in kept)
+    ways: list[Sense] = [sense for sense in WAYS[kind] if sense in model.senses]
+    sides = [side(sense, model.senses[sense].pieces(path, given[sense])) for sense in ways]
+    heard = model.senses.get("audio")
+    if heard is not None and heard.words is not None:
+        since = kept[-1].begin or 0.0 if kept else 0.0
+        late = sum(spot.sense == "text" and spot.begin == since for spot in kept)
+        sides.append(side("text", islice(heard.words(path, since), late, None)))
+    yield from heapq.merge(*sides, key=lambda piece: piece.begin or 0.0)
+    if (reason := ended.get(ways[0])) is not None:
+        raise Unreadable(path, reason)
+    if (reason := ended.get("audio", SILENT)) != SILENT:
+        raise Unreadable(path, f"its sound: {reason}")
 
 
 def _pages(model: "Embedder", path: Path, begin: int) -> Iterator[Piece]:

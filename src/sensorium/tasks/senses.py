@@ -3,10 +3,11 @@
 A file of one kind becomes pieces, each of which gets one vector by one sense: a picture one (image); a film one every
 two seconds (video) and, where the model hears, one every two seconds of its sound (audio); a sound one every two
 seconds; a depth map and a thermal picture one; motion one every five seconds; a document, for each page, its picture
-(image) and its words (text). A file read twice gives the same pieces in the same order: that is what resuming needs.
+(image) and its words (text). Where the model listens to speech, films and sounds have a piece (text) for each sentence
+too. A file read twice gives the same pieces in the same order: that is what resuming needs.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,9 +17,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sensorium.data.errors import Unreadable
-from sensorium.data.kinds import KINDS, SENSES, Kind, Sense
+from sensorium.data.kind_names import KINDS, SENSES, Kind, Sense, Spot
 
-__all__ = ["KINDS", "SENSES", "Finished", "Job", "Kind", "Piece", "Place", "Sense", "SenseTower", "Taken"]
+__all__ = ["KINDS", "SENSES", "Finished", "Job", "Kind", "Piece", "Sense", "SenseTower", "Spot", "Taken"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,42 +46,31 @@ class SenseTower:
     read     a whole file as the paper reads it: (clips, *input); one vector of it is the mean of its clips'. What is
              known of it goes by name (`sensorium.data.given`): unit, focal, baseline; begin, end; box
     pieces   (file, skip): the pieces of a file of any length in bounded memory, without the first `skip`
+    words    (file, seconds): what is said in a file, a piece of text for each sentence that begins then or later
     mark     identity of what the model's fingerprint leaves out: a file is taken in anew by another mark
-    words    whether it gives what was said as text between its own pieces, whenever somebody speaks
     """
 
     forward: Callable[[Tensor], Tensor]
     read: Callable[..., Tensor]
     pieces: Callable[[Path, int], Iterator[Piece]]
+    words: Callable[[Path, float], Iterator[Piece]] | None = None
     mark: str = ""
-    words: bool = False
 
 
 @dataclass(frozen=True)
 class Job:
-    """A file to be taken in. `skip` is how many of its pieces are kept already, the first ones."""
+    """A file to be taken in. Its first pieces may have been taken in before: `kept` says which, in their order."""
 
     path: Path
     kind: Kind
-    skip: int = 0
-
-
-@dataclass(frozen=True)
-class Place:
-    """Where in its file a vector belongs: the piece's number from 0, its sense, and seconds or page."""
-
-    number: int
-    sense: Sense
-    begin: float | None
-    end: float | None
-    page: int | None
+    kept: Sequence[Spot] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
 class Finished:
     """A file all of whose pieces were given.
 
-    `pieces` counts them all, skipped ones included. `reason` says why it was read only in part ("ends after 5.9 s of
+    `pieces` counts them all, also those kept before. `reason` says why it was read only in part ("ends after 5.9 s of
     the 10.0 s that it states: cut off?").
     """
 
@@ -95,13 +85,13 @@ class Finished:
 
 @dataclass(frozen=True, kw_only=True)
 class Taken:
-    """What `Embedder.embed_files` yields: places and their vectors row by row, and what is over.
+    """What `Embedder.embed_files` yields: spots and their vectors row by row, and what is over.
 
     A file's rows come in the order of its pieces, without gaps, over as many of these as it takes. `finished` are
     files all of whose rows were given by now, `unreadable` those that gave none, and never will.
     """
 
-    rows: list[tuple[Path, Place]]
+    rows: list[tuple[Path, Spot]]
     vectors: Float[NDArray[Any], "n d"]
     finished: list[Finished]
     unreadable: list[Unreadable]

@@ -14,16 +14,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sensorium.data.errors import SensoriumError, Unreadable
-from sensorium.data.kinds import Sense
-from sensorium.data.pdf import pdf_length
+from sensorium.data.kind_names import WAYS, Sense
+from sensorium.data.pdf import pdf_extent
 from sensorium.tasks.decoding import decoded, stand_back
 from sensorium.tasks.pieces import pieces
-from sensorium.tasks.senses import Finished, Job, Piece, Place, Taken
+from sensorium.tasks.senses import Finished, Job, Piece, Spot, Taken
 
 if TYPE_CHECKING:
     from sensorium.tasks.embedding import Embedder
 
-BACK = 2  # kept pieces that are looked at again: one of them ends last, or tells how large the film is
 PATIENCE = 0.1  # seconds after which a thread that waits looks whether it is still wanted
 
 
@@ -33,7 +32,7 @@ class _File:
 
     job: Job
     number: int
-    rows: dict[int, tuple[Place, NDArray[Any]]] = field(default_factory=dict[int, tuple[Place, NDArray[Any]]])
+    rows: dict[int, tuple[Spot, NDArray[Any]]] = field(default_factory=dict[int, tuple[Spot, NDArray[Any]]])
     finished: Finished | None = None
 
 
@@ -54,7 +53,7 @@ def take_in(model: "Embedder", jobs: Iterable[Job], batch: int) -> Generator[Tak
 
         def pictures() -> Iterator[Job]:
             for job in jobs:
-                if job.kind == "picture" and not job.skip and model.has("image"):
+                if job.kind == "picture" and not job.kept and model.has("image"):
                     yield job
                 else:
                     reader.todo.put(job)
@@ -73,9 +72,8 @@ def take_in(model: "Embedder", jobs: Iterable[Job], batch: int) -> Generator[Tak
 
 def _pictures(model: "Embedder", block: list[tuple[Job, Any]]) -> Taken:
     good = [(job, row) for job, row in block if not isinstance(row, Unreadable)]
-    place = Place(0, "image", None, None, None)
     return Taken(
-        rows=[(job.path, place) for job, _ in good],
+        rows=[(job.path, Spot()) for job, _ in good],
         vectors=model.vectors("image", [pixels for _, (pixels, _) in good]).numpy(),
         finished=[Finished(path=job.path, pieces=1, width=w, height=h) for job, (_, (w, h)) in good],
         unreadable=[row for _, row in block if isinstance(row, Unreadable)],
@@ -122,8 +120,8 @@ class _Table:
         group = self.held.pop(sense)
         vectors = self.model.vectors(sense, [piece.input for _, _, piece in group]).numpy()
         for (file, number, piece), vector in zip(group, vectors, strict=True):
-            file.rows[number] = Place(number, sense, piece.begin, piece.end, piece.page), vector
-        ready: list[tuple[Path, Place]] = []
+            file.rows[number] = Spot(number, sense, piece.begin, piece.end, piece.page), vector
+        ready: list[tuple[Path, Spot]] = []
         rows: list[NDArray[Any]] = []
         touched = list(dict.fromkeys(file for file, _, _ in group))
         for file in touched:
@@ -158,8 +156,11 @@ class _Reader:
 
     @property
     def over(self) -> bool:
-        """Whether everything was read and handed on."""
-        return self.work.done() and self.read.empty()
+        """Whether everything was read and handed on. Raises what the thread raised."""
+        if not self.work.done() or not self.read.empty():
+            return False
+        self.work.result()
+        return True
 
     def ready(self, *, wait: bool) -> Iterator[_Read]:
         """What has been read by now; with `wait` the next one, unless it takes long. Raises what the thread raised."""
@@ -180,16 +181,16 @@ class _Reader:
                 continue
             if job is None:
                 return
-            self._file(_File(job, job.skip))
+            self._file(_File(job, len(job.kept)))
 
     def _file(self, file: _File) -> None:
         job = file.job
-        number = max(0, job.skip - BACK)
-        seconds, size, reason = None, (0, 0), None
+        number, size, reason = len(job.kept), (0, 0), None
+        seconds = max((spot.end for spot in job.kept if spot.end is not None), default=None)
         try:
-            for piece in pieces(self.model, job.path, job.kind, number):
+            for piece in pieces(self.model, job.path, job.kind, job.kept):
                 seconds, size = _later(seconds, piece.end), piece.size or size
-                if number >= job.skip and not self._hand_on(_Read(file, (number, piece))):
+                if not self._hand_on(_Read(file, (number, piece))):
                     return
                 number += 1
         except Unreadable as error:
@@ -199,11 +200,12 @@ class _Reader:
             reason = error.reason
         pages = None
         with suppress(Unreadable):  # the file may be gone by now
-            if job.kind == "video" and job.skip and size == (0, 0):  # only sound was left
-                first = next(pieces(self.model, job.path, job.kind), None)
-                size = (first and first.size) or size
             if job.kind == "document":
-                pages = pdf_length(job.path)
+                pages, size = pdf_extent(job.path)
+            elif job.kept and size == (0, 0):  # whatever is seen was given before
+                tower = self.model.senses.get(WAYS[job.kind][0])
+                first = next(pieces(self.model, job.path, job.kind) if tower is None else tower.pieces(job.path, 0))
+                size = first.size or size
         told = Finished(
             path=job.path,
             pieces=number,
