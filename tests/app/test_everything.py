@@ -89,18 +89,20 @@ def test_answers_tell_moments(run: Run):
     film = found["walk.mp4"]
     assert film["seconds"] == pytest.approx(10, abs=0.2)
     assert {each["sense"] for each in film["moments"]} == {"video", "audio"}
-    for each in film["moments"]:
-        assert each["end"] == pytest.approx(each["begin"] + 2, abs=0.1)
-        assert -1 <= each["score"] <= 1
-    assert len(film["moments"]) == 8
+    for sense in ("video", "audio"):
+        some = [each for each in film["moments"] if each["sense"] == sense]
+        assert sum(each["end"] - each["begin"] for each in some) == pytest.approx(10, abs=0.2), "what touches is one"
+        assert all(-1 <= each["score"] <= 1 for each in some)
+        begins = {each["begin"] for each in some if each["confidence"] >= 0.5}
+        assert not begins & {each["end"] for each in some if each["confidence"] >= 0.5}
     assert film["score"] == film["moments"][0]["score"]
     assert (found["manual.pdf"]["pages"], {each["page"] for each in found["manual.pdf"]["moments"]}) == (3, {1, 2, 3})
-    assert found["imu.csv"]["moments"][0]["end"] - found["imu.csv"]["moments"][0]["begin"] == pytest.approx(5)
+    assert found["imu.csv"]["moments"][0]["end"] - found["imu.csv"]["moments"][0]["begin"] >= 5
     _, out, _ = run("search", "a bicycle")
     lines = {name: next(line for line in out.splitlines() if name in line) for name in ("walk.mp4", "manual.pdf")}
-    begin = int(film["moments"][0]["begin"])
+    begin, end = (int(film["moments"][0][name]) for name in ("begin", "end"))
     sensed = {"video": "seen", "audio": "heard"}[film["moments"][0]["sense"]]
-    assert f"0:{begin:02}-0:{begin + 2:02} {sensed}" in lines["walk.mp4"]
+    assert f"0:{begin:02}-0:{end:02} {sensed}" in lines["walk.mp4"]
     assert f"page {found['manual.pdf']['moments'][0]['page']}" in lines["manual.pdf"]
 
 

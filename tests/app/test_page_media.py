@@ -17,6 +17,7 @@ from sensorium.app.guard import names_of
 from sensorium.app.serving import listen
 from sensorium.app.web import create_page
 from sensorium.data import preprocess
+from sensorium.search import joining
 from sensorium.search.index import Index
 from sensorium.tasks.loading import in_memory
 from tests import tiny
@@ -56,10 +57,12 @@ def address(tmp_path_factory: pytest.TempPathFactory, spoilt: Path) -> Iterator[
     listener = listen("127.0.0.1", 0)
     server = uvicorn.Server(uvicorn.Config(create_page(index, answers=names_of("127.0.0.1")), log_level="error"))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
-    thread.start()
-    yield f"http://127.0.0.1:{listener.getsockname()[1]}"
-    server.should_exit = True
-    thread.join(10)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(joining, "TOUCH", -10.0)  # such a model takes all for matches: a file would be a single moment
+        thread.start()
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+        server.should_exit = True
+        thread.join(10)
     listener.close()
 
 

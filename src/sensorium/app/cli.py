@@ -119,7 +119,7 @@ def search(
     sensorium search "a red car" --sheet cars.png --since 2023 --path ~/Italy
 
     Each line shows rank, confidence, cosine and file, and of a long file the
-    moments: "walk.mp4  0:12-0:14 heard", "manual.pdf  page 3". What falls below
+    moments: "walk.mp4  0:12-0:18 heard", "manual.pdf  page 3". What falls below
     the cut-off of this question is dimmed; when everything does, there is no
     good match: the closest guesses are shown and the exit code is 3.
 

@@ -21,6 +21,7 @@ from sensorium.data.kind_names import Kind
 from sensorium.search.asking import Asker
 from sensorium.search.bank import BANK
 from sensorium.search.embeds import Embeds
+from sensorium.search.joining import joined
 from sensorium.search.query import Answer, Hit, Moment, Query, Term
 from sensorium.search.ranking import Ranking
 from sensorium.search.report import Progress, Report, Stopped
@@ -44,6 +45,9 @@ __all__ = [
     "Term",
     "default_folder",
 ]
+
+MOMENTS = 8
+"""Moments of a file that are told."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -143,7 +147,10 @@ class Index:
         judged = iter(self._ranking.judge(direction, [piece for pieces in groups for piece in pieces]))
         confidence, cutoff = next(judged) if groups else (0.0, self._ranking.usual_cutoff(direction))
         return Answer(
-            hits=[_hit(each.item, [_moment(piece, next(judged)[0]) for piece in each.pieces]) for each in page],
+            hits=[
+                _hit(each.item, joined([_moment(piece, next(judged)[0]) for piece in each.pieces], MOMENTS))
+                for each in page
+            ],
             good=confidence >= 0.5,
             confidence=confidence,
             cutoff=cutoff,

@@ -42,7 +42,8 @@ class Query:
 class Moment:
     """A piece of a file that answers: its number, the sense by which it was found, begin and end in seconds, and page.
 
-    `score` is its cosine with the question; of two senses these cannot be compared, but `confidence` can.
+    Where those after it, or before, answer too, they are one moment: begin and end are those of all, the number that of
+    the best. `score` is its cosine with the question; of two senses these cannot be compared, but `confidence` can.
     """
 
     number: int
@@ -58,7 +59,7 @@ class Moment:
 class Hit:
     """One answer, a file. `score` is the cosine with the question; `confidence`, in 0..1, is calibrated for this
     question, and `match` says whether it is high enough to be a true answer: all three are those of the best of
-    `moments`, which are up to eight pieces of the file, best first. `size` in bytes, `width` and `height` in pixels;
+    `moments`, which are up to eight of the file, best first. `size` in bytes, `width` and `height` in pixels;
     `said` is why the file was read only in part.
     """
 

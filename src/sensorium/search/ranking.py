@@ -32,8 +32,8 @@ from sensorium.search.verdict import (
 
 SAMPLE = 1024
 """Stored vectors that stand for a sense when a verdict is given; beyond so many the bar rises no more."""
-MOMENTS = 8
-"""Pieces of a file that are told."""
+PIECES = 64
+"""Pieces of a file, of each sense, that are judged: of its best moments none is longer than these together."""
 LOOKED_THROUGH = 65_536
 """Pieces of long files that an answer looks through for its moments; beyond, those found on the way are told."""
 
@@ -96,7 +96,7 @@ class Ranking:
             if each.item.kind in ("video", "sound", "motion", "document") and left > 0:
                 spots = self.store.spots(each.item.digest)
                 left -= len(spots)
-                pieces = (self.store.moments(spots, question, MOMENTS) if left >= 0 else []) or pieces
+                pieces = (self.store.moments(spots, question, PIECES) if left >= 0 else []) or pieces
             every.append(pieces)
         flat = [piece for pieces in every for piece in pieces]  # judged together: each call asks all captions
         standing = iter(self._standing(direction, flat, scales) if scales else [(piece.score, 0.0) for piece in flat])
@@ -106,7 +106,7 @@ class Ranking:
                 [(next(standing), piece) for piece in pieces],
                 key=lambda pair: (-pair[0][0], -pair[0][1], pair[1].spot.number),
             )
-            full.append(Ranked(each.item, [piece for _, piece in placed[:MOMENTS]]))
+            full.append(Ranked(each.item, [piece for _, piece in placed]))
         return full
 
     def _standing(self, direction: Direction, pieces: Sequence[Scored], scales: Scales) -> list[tuple[float, float]]:
