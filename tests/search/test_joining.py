@@ -32,9 +32,14 @@ def test_what_is_seen_and_what_is_heard_stay_apart() -> None:
     assert told(joined(found, 8)) == [(0, 0.0, 2.0), (1, 2.0, 6.0)]
 
 
-def test_a_stretch_that_reaches_back_and_a_pause_between_sentences() -> None:
+def test_a_stretch_that_reaches_back_and_a_gap() -> None:
     assert told(joined([moment(9, 0.9, begin=18.0), moment(10, 0.8, begin=19.0)], 8)) == [(9, 18.0, 21.0)]
-    assert len(joined([moment(0, 0.9, "text", 0.0), moment(1, 0.9, "text", 3.0)], 8)) == 2
+    assert len(joined([moment(0, 0.9, begin=0.0), moment(1, 0.9, begin=2.5)], 8)) == 2
+
+
+def test_sentences_stay_apart() -> None:
+    found = [moment(1, 0.9, "text", 2.0), moment(0, 0.8, "text", 0.0)]
+    assert joined(found, 8) == found
 
 
 def test_pages_and_pictures_are_never_joined() -> None:

@@ -33,7 +33,7 @@ ALSO: "dict[str, Kind]" = {
     "pdf": "document",
 }
 SPELT: "dict[str, Kind]" = {**{kind: kind for kind in NOUNS}, **ALSO}
-SENSED = {"video": "seen", "audio": "heard"}
+SENSED = {"video": "seen", "audio": "heard", "text": "said"}
 
 
 def amount(number: int, kind: "Kind") -> str:
@@ -68,11 +68,12 @@ def clock(seconds: float) -> str:
 
 
 def spell_moment(moment: "Moment | Spot", kind: str) -> str:
-    """`0:12-0:14 heard` of a film, `0:12-0:14` of a sound, `page 3` of a document; empty for what is one piece."""
+    """`0:12-0:14 heard` of a film, `0:12-0:14` of a sound, `0:12-0:14 said` of both, `page 3` of a document; empty for
+    what is one piece."""
     if moment.page is not None:
         return f"page {moment.page}"
     if moment.begin is None:
         return ""
     said, end = clock(moment.begin), "" if moment.end is None else clock(moment.end)
     said += f"-{end}" if end not in ("", said) else ""
-    return f"{said} {SENSED[moment.sense]}" if kind == "video" and moment.sense in SENSED else said
+    return f"{said} {SENSED[moment.sense]}" if kind == "video" or moment.sense == "text" else said

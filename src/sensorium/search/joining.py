@@ -12,7 +12,8 @@ TOUCH = 0.25
 def joined(moments: Sequence[Moment], most: int) -> list[Moment]:
     """The `most` best of moments that come best first; matches of one sense that follow on each other are one of them.
 
-    It lasts from the begin of the first to the end of the last, and is in all else the best of them.
+    It lasts from the begin of the first to the end of the last, and is in all else the best of them. Sentences stay
+    apart: who asks for what was said wants to hear it at once.
     """
     groups: list[list[int]] = []
     for place in sorted(range(len(moments)), key=lambda place: (moments[place].sense, moments[place].begin or 0.0)):
@@ -30,4 +31,4 @@ def joined(moments: Sequence[Moment], most: int) -> list[Moment]:
 def _follows(one: Moment, other: Moment) -> bool:
     if one.end is None or other.begin is None or min(one.confidence, other.confidence) < 0.5:
         return False
-    return one.sense == other.sense and other.begin <= one.end + TOUCH
+    return one.sense == other.sense != "text" and other.begin <= one.end + TOUCH
