@@ -7,10 +7,12 @@ import { createPlayer } from "/player.js";
 
 const part = (name) => document.getElementById(name ? `viewer-${name}` : "viewer");
 const LENGTH = { video: "Length", sound: "Length", motion: "Length", document: "Pages" };
+const NEAREST = 3; // moments that are listed where none is a match
 
 export function createViewer({ onStep, onClose, onLike, onAdd, onUnlike }) {
   let shown = null;
   let moment = null; // the one that is shown; null for the file as a whole
+  let listed = []; // those that are a press away
   const dialog = part();
   const inside = createInside(part("picture"));
   const player = createPlayer(part("film"), part("sound"), part("cannot"));
@@ -44,7 +46,7 @@ export function createViewer({ onStep, onClose, onLike, onAdd, onUnlike }) {
   function choose(next, { jump }) {
     moment = next;
     part("picture").src = thumb(shown, 1600, moment);
-    part("moments").querySelectorAll("button").forEach((button, i) => button.setAttribute("aria-pressed", String(shown.moments[i] === moment)));
+    part("moments").querySelectorAll("button").forEach((button, i) => button.setAttribute("aria-pressed", String(listed[i] === moment)));
     part("like-moment").hidden = moment?.number == null;
     drawPages();
     if (jump && player.plays(shown)) player.jump(moment);
@@ -84,10 +86,11 @@ export function createViewer({ onStep, onClose, onLike, onAdd, onUnlike }) {
 
   function drawMoments() {
     const list = part("moments");
-    const several = shown.moments.length > 0;
-    part("when").hidden = !several;
+    listed = shown.moments.filter((each) => each.confidence >= 0.5);
+    if (!listed.length) listed = shown.moments.slice(0, NEAREST);
+    part("when").hidden = !listed.length;
     list.replaceChildren(
-      ...shown.moments.map((each) => {
+      ...listed.map((each) => {
         const row = document.createElement("li");
         const button = document.createElement("button");
         button.type = "button";
