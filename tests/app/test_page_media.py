@@ -137,6 +137,22 @@ def test_a_film_begins_at_its_moment_and_jumps_to_others(page: Page):
     assert page.evaluate(STATE, "viewer-film")[1], "it is quiet when it is shut"
 
 
+@pytest.mark.parametrize(("sure", "listed"), [((0.9, 0.6, 0.4, 0.1), 2), ((0.4, 0.3, 0.2, 0.1), 3)])
+def test_moments_that_answer_are_listed_and_else_the_nearest(page: Page, sure: tuple[float, ...], listed: int):
+    def judged(route: Route) -> None:
+        answer = route.fetch()
+        told = answer.json()
+        for each in told["hits"]:
+            each["moments"] = [moment | {"confidence": c} for moment, c in zip(each["moments"], sure, strict=False)]
+        route.fulfill(response=answer, json=told)
+
+    page.route("**/api/search*", judged)
+    asked(page, "a bicycle")
+    view(page, "tones.wav")
+    expect(page.locator("#viewer-moments button")).to_have_count(listed)
+    page.unroute("**/api/search*")
+
+
 def test_a_sound_plays_from_its_moment(page: Page):
     asked(page, "a bicycle")
     view(page, "tones.wav")
