@@ -204,8 +204,8 @@ class _Reader:
                 pages, size = pdf_extent(job.path)
             elif job.kept and size == (0, 0):  # whatever is seen was given before
                 tower = self.model.senses.get(WAYS[job.kind][0])
-                first = next(pieces(self.model, job.path, job.kind) if tower is None else tower.pieces(job.path, 0))
-                size = first.size or size
+                whole = pieces(self.model, job.path, job.kind) if tower is None else tower.pieces(job.path, 0)
+                size = next((piece.size or size for piece in whole), size)
         told = Finished(
             path=job.path,
             pieces=number,
