@@ -7,15 +7,18 @@ import av
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from PIL import Image, ImageColor
 
 from sensorium.app.heard import as_mp4, as_wav, heard
-from sensorium.app.shown import GREEN, show, thumbnail
+from sensorium.app.shown import show, thumbnail
 from sensorium.data.audio_stream import open_sound
 from sensorium.data.errors import Unreadable
 from sensorium.data.kinds import kind_of
+from sensorium.insight.drawing import ACCENT
 from tests.app.everything import COLOURS_OF_FILM, KINDS, RATE, tones, write_everything, write_film
 from tests.search.fake import COLOURS
+
+GREEN = ImageColor.getrgb(ACCENT)
 
 
 @pytest.fixture(scope="module")

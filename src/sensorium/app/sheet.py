@@ -13,12 +13,12 @@ from PIL import Image, ImageDraw, ImageFont
 from sensorium.app.console import short
 from sensorium.app.moments import spell_moment
 from sensorium.data.errors import SensoriumError, Unreadable
+from sensorium.insight.drawing import ACCENT, INK, LINE, PAPER, QUIET
 
 if TYPE_CHECKING:
     from sensorium.data.kinds import Kind
     from sensorium.search.query import Moment
 
-PAPER, INK, QUIET, FAINT, ACCENT = (250, 249, 246), (28, 27, 25), (120, 116, 108), (226, 222, 214), (33, 110, 88)
 CELL, GAP, MARGIN, CAPTION, HEADING = 240, 24, 48, 44, 62
 
 
@@ -85,7 +85,7 @@ def _heading(pen: ImageDraw.ImageDraw, strip: Strip, top: int, width: int) -> No
     pen.text((MARGIN, top), question, fill=INK, font=_font(26))
     if strip.remark:
         pen.text((width - MARGIN, top + 10), _drawable(strip.remark), fill=QUIET, font=_font(15), anchor="ra")
-    pen.line([(MARGIN, top + 42), (width - MARGIN, top + 42)], fill=FAINT, width=2)
+    pen.line([(MARGIN, top + 42), (width - MARGIN, top + 42)], fill=LINE, width=2)
 
 
 def _frame(sheet: Image.Image, pen: ImageDraw.ImageDraw, frame: Frame, left: int, top: int) -> None:
@@ -103,7 +103,7 @@ def _frame(sheet: Image.Image, pen: ImageDraw.ImageDraw, frame: Frame, left: int
             page=place.page if place else None,
         )
     except Unreadable:  # gone or changed since it was indexed: the sheet says so in its place
-        pen.rectangle([left, top, left + CELL, top + CELL], outline=FAINT, width=2)
+        pen.rectangle([left, top, left + CELL, top + CELL], outline=LINE, width=2)
         pen.text((left + CELL // 2, top + CELL // 2), "no longer readable", fill=QUIET, font=_font(14), anchor="mm")
     else:
         picture = shown.picture.convert("RGB")

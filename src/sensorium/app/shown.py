@@ -28,8 +28,8 @@ from sensorium.data.motion import Motion, read_motion
 from sensorium.data.pdf import pdf_extent, pdf_pages
 from sensorium.data.thermal import read_thermal
 from sensorium.data.video import frame_at
+from sensorium.insight.drawing import ACCENT, INK, LINE, PAPER, QUIET
 
-PAPER, INK, QUIET, LINE, GREEN = (250, 249, 246), (28, 27, 25), (120, 116, 108), (226, 222, 214), (33, 110, 88)
 AXES = ((176, 58, 46), (33, 110, 88), (44, 95, 158))  # x, y, z
 # viridis (van der Walt & Smith 2015) for what is near, inferno for what is warm, at even steps
 NEAR = ((68, 1, 84), (59, 82, 139), (33, 145, 140), (94, 201, 98), (253, 231, 37))
@@ -190,7 +190,7 @@ def _parts(motion: Motion) -> list[slice]:
 
 def _mark(pen: ImageDraw.ImageDraw, left: float, right: float, width: int, height: int) -> None:
     thick = max(3, height // 40)
-    pen.rectangle([left * width, height - thick, min(right, 1.0) * width, height], fill=GREEN)
+    pen.rectangle([left * width, height - thick, min(right, 1.0) * width, height], fill=ACCENT)
 
 
 def _ends(values: Tensor) -> tuple[float, float]:

@@ -19,7 +19,7 @@ else:
     Axes = Figure = object  # so that a signature can be read without matplotlib
 
 P = ParamSpec("P")
-PAPER, INK, QUIET, ACCENT = "#faf9f6", "#1c1b19", "#6b675f", "#216e58"
+PAPER, INK, QUIET, LINE, ACCENT = "#faf9f6", "#1c1b19", "#6b675f", "#e2ded6", "#216e58"
 DPI = 110
 FORMATS = (".png", ".jpg", ".webp", ".svg", ".pdf")
 MISSING = "drawings need one more package: pip install 'sensorium[insight]'; numbers alone (--data) need none"
