@@ -16,6 +16,7 @@ from sensorium.data.audio import read_audio, resample
 from sensorium.data.errors import Unreadable
 from sensorium.data.packages import locate
 from sensorium.tasks import hearing
+from sensorium.tasks.pieces import example
 from sensorium.tasks.pieces import pieces as of_file
 from sensorium.tasks.senses import Job
 from tests.data.test_segments import film
@@ -161,6 +162,14 @@ def test_what_was_not_understood_is_not_said(monkeypatch, heard, kept):
     assert [piece.input for piece in found] == kept
     if kept:
         assert (found[0].begin, found[-1].end) == pytest.approx((4.0, 6.0))
+
+
+def test_of_a_long_sound_that_is_a_question_no_speech_is_read(pocket, speech, long_speech, monkeypatch):
+    assert {piece.sense for piece in example(pocket, speech, "sound")} == {"audio", "text"}
+    monkeypatch.setattr(hearing, "_understood", None)
+    found = example(pocket, long_speech, "sound")
+    assert {piece.sense for piece in found} == {"audio"}
+    assert 32 <= len(found) <= 64
 
 
 @pytest.mark.parametrize("seconds", [0.03, 0.09, 0.1, 0.3])

@@ -96,7 +96,8 @@ class Asker:
                 if not spots:
                     raise SensoriumError(f"{printable(str(item.path))} has no moment {term.moment}")
             elif len(spots) > MOST_PIECES:
-                seen = [piece for piece, spot in spots.items() if spot.sense == "video"] or list(spots)
+                first = {"video": "video", "sound": "audio"}.get(item.kind)
+                seen = [piece for piece, spot in spots.items() if spot.sense == first] or list(spots)
                 places = np.linspace(0, len(seen) - 1, MOST_PIECES).round().astype(int)
                 spots = {seen[place]: spots[seen[place]] for place in np.unique(places)}
             stored = self.store.pieces(list(spots))

@@ -170,8 +170,8 @@ class Embedder:
     def embed_example(self, source: Path | Picture, kind: Kind | None = None) -> Float[Tensor, " dim"]:
         """A file of any kind, or a picture, as one unit vector: the mean of its pieces', of 64 at most, evenly spaced.
 
-        Of a film so long that its pieces are more, only pictures count where the model sees them. Raises Unreadable,
-        also for a kind that is not known or that the model cannot take in.
+        Of a film so long that its pieces are more, only pictures count where the model sees them, of such a sound only
+        what is heard. Raises Unreadable, also for a kind that is not known or that the model cannot take in.
         """
         if not isinstance(source, str | PathLike):
             return self.embed(images=[source])["images"][0]
