@@ -6,6 +6,7 @@ import io
 import json
 import os
 import signal
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -75,6 +76,15 @@ def test_a_signal_ends_the_step_and_saves(tmp_path: Path, whole: RunFolder, numb
     assert same(go(tmp_path / "run"), whole)
 
 
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """An interrupt is an exception, also where the tests run in a shell's background, which has it ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interruptible")
 def test_a_second_interrupt_ends_at_once(tmp_path: Path):
     recipe = lines.line(lines.Settings(), ALONE)
 
